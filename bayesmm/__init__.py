@@ -1,0 +1,83 @@
+"""bayesmm: Bayesian mixed models. A formula becomes a NumPyro hierarchical model.
+
+    import bayesmm as bm
+    fit = bm.fit("Reaction ~ 1 + Days + (1 + Days | Subject)", bm.datasets.load("sleepstudy"))
+    fit.summary()
+
+Names are imported at first use, because JAX takes seconds to import.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bayesmm.errors import (
+    BayesmmError,
+    BayesmmWarning,
+    DataError,
+    FamilyError,
+    FormulaError,
+    NewLevelsError,
+    PriorError,
+    SamplerError,
+)
+
+if TYPE_CHECKING:
+    from bayesmm import datasets, families
+    from bayesmm.api import Model, fit
+    from bayesmm.distributions import HalfStudentT
+    from bayesmm.engines import NUTS
+    from bayesmm.families import Family, Parameter
+    from bayesmm.plots import plot_caterpillar
+    from bayesmm.priors import LKJ
+    from bayesmm.results import Fit, load
+
+_HOMES = {
+    "Model": "bayesmm.api",
+    "fit": "bayesmm.api",
+    "HalfStudentT": "bayesmm.distributions",
+    "NUTS": "bayesmm.engines",
+    "Family": "bayesmm.families",
+    "Parameter": "bayesmm.families",
+    "plot_caterpillar": "bayesmm.plots",
+    "LKJ": "bayesmm.priors",
+    "Fit": "bayesmm.results",
+    "load": "bayesmm.results",
+}
+_MODULES = ("datasets", "families")
+
+__all__ = [
+    "LKJ",
+    "NUTS",
+    "BayesmmError",
+    "BayesmmWarning",
+    "DataError",
+    "Family",
+    "FamilyError",
+    "Fit",
+    "FormulaError",
+    "HalfStudentT",
+    "Model",
+    "NewLevelsError",
+    "Parameter",
+    "PriorError",
+    "SamplerError",
+    "datasets",
+    "families",
+    "fit",
+    "load",
+    "plot_caterpillar",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"bayesmm.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'bayesmm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,282 @@
+"""The public door: `Model` and `fit`."""
+
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmm.engines import NUTS, resolve_seed, whole_number
+from bayesmm.errors import SamplerError
+from bayesmm.families import Family
+from bayesmm.model import Inputs, Program
+from bayesmm.prepare import prepare
+from bayesmm.results import Fit
+from bayesmm.results.convert import (
+    CHUNK_NUMBERS,
+    LOG_LIKELIHOOD_LIMIT,
+    creation_attrs,
+    dimensions,
+    observed_groups,
+    to_datatree,
+)
+from bayesmm.results.display import model_html, model_text, prior_table
+from bayesmm.schema import Missing
+
+PARAMETERIZATIONS = ("auto", "noncentered", "centered")
+
+
+class Model:
+    """A hierarchical model: formula, data, family and priors, checked and not yet compiled.
+
+    Parameters
+    ----------
+    formula : str or sequence of str
+        ``"y ~ x + (1 + x | g)"``; further strings are formulas of further parameters
+        (``"sigma ~ x + (1 | g)"``).
+    data : dataframe
+        Any eager dataframe that narwhals reads (pandas, polars, pyarrow). It is not changed.
+    family : str or Family
+        The distribution of the response; `bayesmm.families.names()` lists them.
+    priors : mapping of str to NumPyro distribution, optional
+        Priors by key, the most specific key wins; `Model.priors` shows what is in force.
+    link : str or mapping, optional
+        The link of mu, or links by parameter.
+    functions : mapping of str to callable, optional
+        Functions that the formula may call beside the built-in transforms.
+    missing : {"drop", "error"}
+        What to do with rows that have a missing value in a used column.
+
+    Raises
+    ------
+    BayesmmError
+        Of the subclass that fits: `FormulaError`, `DataError`, `FamilyError`, `PriorError`.
+    """
+
+    def __init__(
+        self,
+        formula: str | Sequence[str],
+        data: Any,
+        family: str | Family = "gaussian",
+        priors: Mapping[str, Any] | None = None,
+        *,
+        link: str | Mapping[str, str] | None = None,
+        functions: Mapping[str, Callable] | None = None,
+        missing: Missing = "drop",
+    ):
+        self._prepared = prepare(
+            formula,
+            data,
+            family=family,
+            priors=priors,
+            link=link,
+            functions=functions,
+            missing=missing,
+        )
+
+    def __repr__(self) -> str:
+        return model_text(self.spec, self._rows, self._prepared.frame.dropped)
+
+    def _repr_html_(self) -> str:
+        return model_html(self.spec, self._rows, self._prepared.frame.dropped)
+
+    @property
+    def _rows(self) -> int:
+        return len(self._prepared.response.values)
+
+    @property
+    def spec(self):
+        """What the model is: frozen, compared by value."""
+        return self._prepared.spec
+
+    @property
+    def priors(self) -> pd.DataFrame:
+        """Every prior in force, and where it came from."""
+        return prior_table(self.spec)
+
+    @property
+    def numpyro_model(self) -> Callable[..., dict[str, jax.Array]]:
+        """The NumPyro model: a plain function without required arguments.
+
+        `numpyro.render_model`, handlers, SVI or a hand-written MCMC accept it. It returns the
+        posterior's variables for its draw. With ``observed=False`` the response is simulated. It
+        computes in float32 unless the caller enables float64.
+        """
+        return partial(self._prepared.program().model, self._prepared.inputs)
+
+    def fit(
+        self,
+        draws: int = 1000,
+        warmup: int | None = None,
+        chains: int = 4,
+        seed: int | None = None,
+        parameterization: Literal["auto", "noncentered", "centered"] = "auto",
+        engine: NUTS | None = None,
+        log_likelihood: bool | Literal["auto"] = "auto",
+        progress: bool = True,
+    ) -> Fit:
+        """Draw from the posterior.
+
+        Parameters
+        ----------
+        draws : int
+            Kept draws a chain.
+        warmup : int, optional
+            Warm-up draws a chain; 1,000 if left out.
+        chains : int
+            Independent chains.
+        seed : int, optional
+            The same seed gives the same draws; without one a fresh seed is taken and recorded.
+        parameterization : {"auto", "noncentered", "centered"}
+            How group effects are sampled; all give the same posterior.
+        engine : NUTS, optional
+            The sampler and its settings; `NUTS()` if left out.
+        log_likelihood : bool or "auto"
+            Whether to store the pointwise log-likelihood; ``"auto"`` stores up to 2e7 values.
+        progress : bool
+            Whether to show a bar, where somebody watches.
+
+        Returns
+        -------
+        Fit
+
+        Raises
+        ------
+        SamplerError
+            For an argument that makes no sense, or where no starting point is found.
+        """
+        draws = whole_number("draws", draws, 1)
+        chains = whole_number("chains", chains, 1)
+        warmup = None if warmup is None else whole_number("warmup", warmup, 1)
+        seed = resolve_seed(seed)
+        if parameterization not in PARAMETERIZATIONS:
+            raise SamplerError(
+                f"parameterization={parameterization!r} is not one of {PARAMETERIZATIONS}."
+            )
+        if not isinstance(log_likelihood, bool) and log_likelihood != "auto":
+            raise SamplerError(f"log_likelihood={log_likelihood!r}: write True, False or 'auto'.")
+        engine = NUTS() if engine is None else engine
+        if not hasattr(engine, "run"):
+            raise SamplerError(f"engine={engine!r}: write an engine, such as bm.NUTS().")
+        store = log_likelihood
+        if store == "auto":
+            store = draws * chains * self._rows <= LOG_LIKELIHOOD_LIMIT
+        program = self._prepared.program(
+            "noncentered" if parameterization == "auto" else parameterization
+        )
+        with jax.enable_x64(True):
+            found = engine.run(
+                program,
+                self._prepared.inputs,
+                draws=draws,
+                warmup=warmup,
+                chains=chains,
+                key=jax.random.key(seed),
+                progress=progress,
+            )
+        attrs = {
+            "sampling_time": found.sampling_time,
+            "compile_time": found.compile_time,
+            "tuning_steps": found.warmup,
+            "interrupted": int(found.interrupted),
+            "seed": seed,
+            "engine": repr(engine),
+            "parameterization": program.parameterization,
+            "formula": "\n".join(self.spec.formula.texts),
+            "family": self.spec.family.name,
+            "priors": "\n".join(f"{a.slot.label} ~ {a.prior}" for a in self.spec.priors),
+            "data_fingerprint": self._prepared.fingerprint,
+            "bayesmm_version": importlib.metadata.version("bayesmm"),
+        }
+        idata = to_datatree(
+            self._prepared, program, found, log_likelihood=bool(store), attrs=attrs
+        )
+        return Fit(self._prepared, idata)
+
+    def prior_predictive(self, draws: int = 500, seed: int | None = None) -> xr.DataTree:
+        """Draw parameters from the prior, and responses from them.
+
+        Parameters
+        ----------
+        draws : int
+            How many.
+        seed : int, optional
+            The same seed gives the same draws.
+
+        Returns
+        -------
+        xarray.DataTree
+            With the groups ``prior``, ``prior_predictive`` (dims chain, draw, obs_id) and
+            ``observed_data``.
+
+        Raises
+        ------
+        SamplerError
+            For a number of draws or a seed that makes no sense.
+        """
+        draws = whole_number("draws", draws, 1)
+        key = jax.random.key(resolve_seed(seed))
+        batch = max(1, min(draws, CHUNK_NUMBERS // self._rows))
+        with jax.enable_x64(True):
+            keys = jax.random.split(key, draws)
+            found = _prior_draws(keys, self._prepared.inputs, self._prepared.program(), batch)
+        quantities, response = jax.tree.map(lambda x: np.asarray(x)[None], found)
+        dims, coords = dimensions(self.spec)
+        sample = {"chain": [0], "draw": np.arange(draws)}
+        prior = xr.Dataset(
+            {n: (("chain", "draw", *dims[n]), quantities[n]) for n in dims if n in quantities},
+            coords={**sample, **coords},
+            attrs=creation_attrs(),
+        )
+        predictive = xr.Dataset(
+            {self.spec.response: (("chain", "draw", "obs_id"), response.astype(np.float64))},
+            coords={**sample, "obs_id": self._prepared.frame.index},
+            attrs=creation_attrs(),
+        )
+        observed = observed_groups(self._prepared)
+        return xr.DataTree.from_dict({"prior": prior, "prior_predictive": predictive, **observed})
+
+
+def fit(
+    formula: str | Sequence[str],
+    data: Any,
+    family: str | Family = "gaussian",
+    priors: Mapping[str, Any] | None = None,
+    *,
+    link: str | Mapping[str, str] | None = None,
+    functions: Mapping[str, Callable] | None = None,
+    missing: Missing = "drop",
+    **sampling: Any,
+) -> Fit:
+    """Check a model and draw from its posterior: `Model` and `Model.fit` in one call.
+
+    Parameters
+    ----------
+    formula, data, family, priors, link, functions, missing
+        As for `Model`.
+    **sampling
+        As for `Model.fit`: draws, warmup, chains, seed, parameterization, engine, log_likelihood,
+        progress.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    BayesmmError
+        As `Model` and `Model.fit` do.
+    """
+    model = Model(
+        formula, data, family, priors, link=link, functions=functions, missing=missing
+    )
+    return model.fit(**sampling)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _prior_draws(keys: jax.Array, inputs: Inputs, program: Program, batch: int):
+    return jax.lax.map(lambda key: program.prior_draw(key, inputs), keys, batch_size=batch)

@@ -1,0 +1,116 @@
+"""Prior distributions that NumPyro does not have, or cannot simulate from.
+
+Each is a NumPyro distribution that can be simulated from, because a prior that cannot be drawn
+from has no prior predictive. To add one, write it here; `priors.py` finds it by its class name.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+from numpyro.distributions.util import is_prng_key, promote_shapes
+
+
+class HalfStudentT(dist.Distribution):
+    """Student's t with location 0, folded at 0.
+
+    Parameters
+    ----------
+    df : float or array
+        Degrees of freedom, positive.
+    scale : float or array
+        Scale, positive, in units of the parameter.
+
+    Notes
+    -----
+    The density is ``2 t(x; df, 0, scale)`` for x >= 0. It is drawn as ``|t|``, which needs no
+    quantile function.
+    """
+
+    arg_constraints = {"df": constraints.positive, "scale": constraints.positive}
+    support = constraints.positive
+    reparametrized_params = ["scale"]
+
+    def __init__(self, df, scale=1.0, *, validate_args=None):
+        self.df, self.scale = promote_shapes(df, scale)
+        batch_shape = jax.lax.broadcast_shapes(jnp.shape(df), jnp.shape(scale))
+        super().__init__(batch_shape, validate_args=validate_args)
+
+    def sample(self, key, sample_shape=()):
+        """Draw ``|t|``, shape sample_shape + batch_shape."""
+        return jnp.abs(dist.StudentT(self.df, 0.0, self.scale).sample(key, sample_shape))
+
+    def log_prob(self, value):
+        """Return the log density at a non-negative value."""
+        return dist.StudentT(self.df, 0.0, self.scale).log_prob(value) + jnp.log(2.0)
+
+    @property
+    def mean(self):
+        """The mean, infinite for df <= 1."""
+        df = jnp.maximum(self.df, 1.0)
+        log_ratio = jax.scipy.special.gammaln((df + 1) / 2) - jax.scipy.special.gammaln(df / 2)
+        value = 2 * self.scale * jnp.exp(log_ratio) * jnp.sqrt(df / jnp.pi)
+        return jnp.where(self.df > 1, value / jnp.where(self.df > 1, df - 1, 1.0), jnp.inf)
+
+    @property
+    def variance(self):
+        """The variance, infinite for df <= 2."""
+        second = self.scale**2 * self.df / jnp.where(self.df > 2, self.df - 2, 1.0)
+        mean = jnp.where(self.df > 2, self.mean, 0.0)
+        return jnp.where(self.df > 2, second - mean**2, jnp.inf)
+
+
+class TruncatedGamma(dist.Distribution):
+    """A gamma distribution given that its value exceeds `low`.
+
+    Parameters
+    ----------
+    concentration, rate : float or array
+        Of the gamma before truncation, positive.
+    low : float or array
+        The lower bound, non-negative.
+
+    Notes
+    -----
+    The density is ``gamma(x) / Q(concentration, rate low)`` with Q the regularised upper
+    incomplete gamma function. It is drawn by rejection, so `low` should leave most of the mass.
+    """
+
+    arg_constraints = {
+        "concentration": constraints.positive,
+        "rate": constraints.positive,
+        "low": constraints.nonnegative,
+    }
+
+    def __init__(self, concentration, rate=1.0, low=0.0, *, validate_args=None):
+        self.concentration, self.rate, self.low = promote_shapes(concentration, rate, low)
+        batch_shape = jax.lax.broadcast_shapes(*map(jnp.shape, (concentration, rate, low)))
+        super().__init__(batch_shape, validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self):
+        """Values above `low`."""
+        return constraints.greater_than(self.low)
+
+    def sample(self, key, sample_shape=()):
+        """Draw by rejection, shape sample_shape + batch_shape."""
+        if not is_prng_key(key):
+            raise ValueError("key must be a single PRNG key.")
+        shape = sample_shape + self.batch_shape
+
+        def propose(key):
+            return jax.random.gamma(key, self.concentration, shape) / self.rate
+
+        def redraw(state):
+            key, value = state
+            key, sub = jax.random.split(key)
+            return key, jnp.where(value > self.low, value, propose(sub))
+
+        key, first = jax.random.split(key)
+        state = (key, jnp.broadcast_to(propose(first), shape))
+        return jax.lax.while_loop(lambda s: jnp.any(s[1] <= self.low), redraw, state)[1]
+
+    def log_prob(self, value):
+        """Return the log density at a value above `low`."""
+        upper = jax.scipy.special.gammaincc(self.concentration, self.rate * self.low)
+        return dist.Gamma(self.concentration, self.rate).log_prob(value) - jnp.log(upper)

@@ -1,0 +1,194 @@
+"""Drives a NumPyro kernel: everything inside `jit`, chains by `vmap`, in chunks of some draws.
+
+`numpyro.infer.MCMC.run` compiles again on every call. Here `kernel.init` and a loop of
+`kernel.sample` are compiled once for a program and its shapes: the design is an argument, and the
+number of draws in a chunk is one too, so that warm-up, draws, the last short chunk and every later
+fit of the same structure run the same executable. Between chunks the driver shows progress and
+hears an interrupt.
+
+Chains are spread over the devices that JAX has (``JAX_NUM_CPU_DEVICES=2`` in the environment makes
+two of a CPU), by `shard_map`, and vmapped within one: a vmapped tree waits for its deepest chain.
+"""
+
+import time
+import warnings
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from bayesmm.engines.base import Draws
+from bayesmm.engines.cache import use_compilation_cache
+from bayesmm.engines.progress import Progress
+from bayesmm.errors import BayesmmWarning, SamplerError
+from bayesmm.model import Inputs, Program
+
+#: The most draws that one call of the compiled loop makes.
+CHUNK = 100
+#: Seconds between two looks at the progress bar and the keyboard.
+PAUSE = 0.3
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a compiled sampler depends on, beside the shapes of its inputs."""
+
+    program: Program
+    engine: Any
+    warmup: int
+
+
+class Compiled:
+    """The compiled functions of one `Kernel` and number of chains."""
+
+    def __init__(self, kernel: Kernel, chains: int):
+        self._kernel = kernel
+        self._chains = chains
+        self._numpyro = kernel.engine.kernel(kernel.program)
+        self._executables: dict[Any, tuple[Any, Any]] = {}
+
+    @cached_property
+    def _mesh(self) -> Mesh:
+        """As many devices as divide the chains evenly."""
+        devices = jax.devices()
+        count = max(d for d in range(1, len(devices) + 1) if self._chains % d == 0)
+        return Mesh(np.array(devices[:count]), ("chain",))
+
+    def _spread(self, function, arguments: int):
+        """Run a function of (chains, ...) arrays on every device's share of the chains."""
+        chain, whole = PartitionSpec("chain"), PartitionSpec()
+        specs = (chain,) + (whole,) * (arguments - 1)
+        return jax.jit(
+            jax.shard_map(
+                function, mesh=self._mesh, in_specs=specs, out_specs=chain, check_vma=False
+            )
+        )
+
+    def _init(self, keys: jax.Array, inputs: Inputs):
+        return jax.vmap(
+            lambda key: self._numpyro.init(key, self._kernel.warmup, None, (inputs,), {})
+        )(keys)
+
+    def _advance(self, state, inputs: Inputs, count: jax.Array):
+        """Make `count` draws of every chain; return the state and records (chains, CHUNK, ...)."""
+
+        def record(state):
+            return {
+                "z": state.z,
+                "potential_energy": state.potential_energy,
+                "energy": state.energy,
+                "num_steps": state.num_steps,
+                "accept_prob": state.accept_prob,
+                "diverging": state.diverging,
+                "step_size": state.adapt_state.step_size,
+            }
+
+        def draw(i, carry):
+            state, kept = carry
+            state = jax.vmap(lambda s: self._numpyro.sample(s, (inputs,), {}))(state)
+            kept = jax.tree.map(lambda rows, row: rows.at[:, i].set(row), kept, record(state))
+            return state, kept
+
+        empty = jax.tree.map(
+            lambda x: jnp.zeros((x.shape[0], CHUNK, *x.shape[1:]), x.dtype), record(state)
+        )
+        return jax.lax.fori_loop(0, count, draw, (state, empty))
+
+    def executables(self, keys: jax.Array, inputs: Inputs):
+        """Return the executables of `init` and `advance` for these shapes, compiled if need be."""
+        shapes = jax.tree.map(lambda x: (np.shape(x), np.result_type(x)), inputs)
+        key = (jax.tree.structure(inputs), tuple(jax.tree.leaves(shapes, is_leaf=_is_shape)))
+        if key not in self._executables:
+            init = self._spread(self._init, 2).lower(keys, inputs).compile()
+            state = jax.eval_shape(self._spread(self._init, 2), keys, inputs)
+            advance = self._spread(self._advance, 3).lower(state, inputs, np.int32(1)).compile()
+            self._executables[key] = (init, advance)
+        return self._executables[key]
+
+
+def _is_shape(x: Any) -> bool:
+    return isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], tuple)
+
+
+@lru_cache(maxsize=32)
+def _compiled(kernel: Kernel, chains: int) -> Compiled:
+    return Compiled(kernel, chains)
+
+
+def drive(
+    kernel: Kernel,
+    inputs: Inputs,
+    *,
+    draws: int,
+    warmup: int,
+    chains: int,
+    key: jax.Array,
+    progress: bool,
+) -> Draws:
+    """Warm up, draw, and return the draws; an interrupt returns those that are finished.
+
+    Raises
+    ------
+    SamplerError
+        If no chain finds a start with a finite density.
+    """
+    use_compilation_cache()
+    bar = Progress(warmup + draws, progress)
+    try:
+        start = time.perf_counter()
+        keys = jax.random.split(key, chains)
+        init, advance = _compiled(kernel, chains).executables(keys, inputs)
+        compile_time = time.perf_counter() - start
+        start = time.perf_counter()
+        state = init(keys, inputs)
+        if not np.isfinite(np.asarray(state.potential_energy)).all():
+            raise SamplerError(
+                "No starting point with a finite density was found. The priors and the data "
+                "probably disagree: look at model.prior_predictive(), and at the units of the "
+                "predictors."
+            )
+        kept: list[dict[str, Any]] = []
+        done, divergences, size, interrupted = 0, 0, 10, False
+        while done < warmup + draws:
+            # A chunk does not cross the end of warm-up, so that what is kept starts at a chunk.
+            left = (warmup if done < warmup else warmup + draws) - done
+            count = min(size, left, CHUNK)
+            tick = time.perf_counter()
+            try:
+                state, record = advance(state, inputs, np.int32(count))
+                record = jax.tree.map(lambda x: np.asarray(x)[:, :count], record)
+            except KeyboardInterrupt:
+                if done <= warmup:
+                    raise
+                interrupted = True
+                break
+            warming = done < warmup
+            done += count
+            if not warming:
+                kept.append(record)
+                divergences += int(record["diverging"].sum())
+            bar.update(count, warming=warming, divergences=divergences)
+            size = _next_size(count, time.perf_counter() - tick)
+        sampling_time = time.perf_counter() - start
+    finally:
+        bar.close()
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *kept)
+    if interrupted:
+        warnings.warn(
+            f"Sampling was interrupted: {done - warmup} of {draws} draws a chain are finished and "
+            "are what is returned.",
+            BayesmmWarning,
+            stacklevel=2,
+        )
+    positions = joined.pop("z")
+    statistics = kernel.engine.statistics(joined)
+    return Draws(positions, statistics, sampling_time, compile_time, warmup, interrupted)
+
+
+def _next_size(count: int, seconds: float) -> int:
+    """Return how many draws should take about `PAUSE` seconds."""
+    return max(1, min(CHUNK, int(count * PAUSE / max(seconds, 1e-6)), 4 * count))

@@ -1,0 +1,104 @@
+"""The No-U-Turn sampler: NumPyro's kernel, driven by `driver.py`."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from numpyro.infer import NUTS as NumpyroNUTS
+from numpyro.infer import init_to_median
+
+from bayesmm.engines.base import Draws, whole_number
+from bayesmm.engines.driver import Kernel, drive
+from bayesmm.errors import SamplerError
+from bayesmm.model import Inputs, Program
+
+#: Warm-up draws when the user does not say.
+WARMUP = 1000
+
+
+@dataclass(frozen=True)
+class NUTS:
+    """Settings of the No-U-Turn sampler (Hoffman and Gelman 2014).
+
+    Parameters
+    ----------
+    target_accept : float
+        The mean acceptance that the step size is tuned to, between 0 and 1. Raise it (0.95, 0.99)
+        where a report names divergences.
+    max_tree_depth : int
+        At most 2^max_tree_depth - 1 leapfrog steps are made for a draw.
+
+    Raises
+    ------
+    SamplerError
+        For a value outside its range.
+    """
+
+    target_accept: float = 0.8
+    max_tree_depth: int = 10
+
+    def __post_init__(self):
+        accept = self.target_accept
+        number = isinstance(accept, int | float | np.floating) and not isinstance(accept, bool)
+        if not number or not 0 < accept < 1:
+            raise SamplerError(f"target_accept={accept!r}: write a number between 0 and 1.")
+        whole_number("max_tree_depth", self.max_tree_depth, 1)
+
+    def run(
+        self,
+        program: Program,
+        inputs: Inputs,
+        *,
+        draws: int,
+        warmup: int | None,
+        chains: int,
+        key: jax.Array,
+        progress: bool,
+    ) -> Draws:
+        """Draw from a program's posterior; call it where float64 is enabled.
+
+        Parameters
+        ----------
+        program : Program
+            The model's structure.
+        inputs : Inputs
+            Its numbers.
+        draws, warmup, chains : int
+            Kept draws a chain, warm-up draws a chain (None: 1,000), and chains.
+        key : jax.Array
+            A typed PRNG key.
+        progress : bool
+            Whether to show a bar.
+        """
+        warmup = WARMUP if warmup is None else warmup
+        kernel = Kernel(program, self, warmup)
+        return drive(
+            kernel, inputs, draws=draws, warmup=warmup, chains=chains, key=key, progress=progress
+        )
+
+    def kernel(self, program: Program) -> NumpyroNUTS:
+        """Return NumPyro's kernel for a program."""
+        return NumpyroNUTS(
+            program.model,
+            target_accept_prob=self.target_accept,
+            max_tree_depth=self.max_tree_depth,
+            # The median of 15 prior draws: near what the prior believes, and spread by a third of
+            # its sd, so that R-hat means something; uniform(-2, 2) would start an intercept of
+            # 288 at 0, and single draws of a half-t have wild tails.
+            init_strategy=init_to_median(num_samples=15),
+        )
+
+    def statistics(self, record: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return ArviZ's sample statistics from what the driver recorded."""
+        steps = record["num_steps"]
+        depth = np.ceil(np.log2(steps + 1.0)).astype(np.int64)
+        return {
+            "diverging": record["diverging"].astype(bool),
+            "lp": -record["potential_energy"],
+            "energy": record["energy"],
+            "acceptance_rate": record["accept_prob"],
+            "n_steps": steps,
+            "tree_depth": depth,
+            "reached_max_treedepth": steps >= 2**self.max_tree_depth - 1,
+            "step_size": record["step_size"],
+        }

@@ -1,0 +1,111 @@
+"""Families of distributions for the response.
+
+`names()` lists them, `get(name, link=...)` returns one, and each is an attribute of this module:
+``bm.families.bernoulli`` is the record, and calling it, ``bm.families.bernoulli(link="probit")``,
+gives it with another link.
+
+To add a family to the package, write its record in the module of its kind of response
+(`continuous`, `counts`, `proportions`) and put it in that module's ``FAMILIES``; nothing else
+needs to change. A user's own family is a `Family` passed as it is (see `base`).
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from bayesmm.errors import FamilyError, did_you_mean, listing
+from bayesmm.families import continuous, counts, proportions
+from bayesmm.families.base import (
+    INTERCEPT_PRIOR,
+    PRIOR_WORDS,
+    Family,
+    Parameter,
+    PriorRecord,
+    Values,
+    resolve_prior,
+)
+from bayesmm.families.response import (
+    BINARY,
+    COUNT,
+    POSITIVE,
+    REAL,
+    SUCCESSES,
+    UNIT_OPEN,
+    ResponseKind,
+)
+
+__all__ = [
+    "BINARY",
+    "COUNT",
+    "FAMILIES",
+    "INTERCEPT_PRIOR",
+    "POSITIVE",
+    "PRIOR_WORDS",
+    "REAL",
+    "SUCCESSES",
+    "UNIT_OPEN",
+    "Family",
+    "Parameter",
+    "PriorRecord",
+    "ResponseKind",
+    "Values",
+    "get",
+    "names",
+    "resolve_prior",
+]
+
+#: Every family of the package, by name.
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        family.name: family
+        for module in (continuous, counts, proportions)
+        for family in module.FAMILIES
+    }
+)
+
+
+def names() -> list[str]:
+    """Return the names of the families of the package."""
+    return list(FAMILIES)
+
+
+def get(family: str | Family, link: str | Mapping[str, str] | None = None) -> Family:
+    """Return a family, with the links asked for.
+
+    Parameters
+    ----------
+    family : str or Family
+        The name of a family of the package, or a family.
+    link : str or mapping, optional
+        See `Family.with_links`.
+
+    Raises
+    ------
+    FamilyError
+        If there is no such family, or it does not take that link.
+    """
+    if isinstance(family, str):
+        if family not in FAMILIES:
+            raise FamilyError(
+                f"family {family!r} is not known.{did_you_mean(family, FAMILIES)} "
+                f"The families are {listing(FAMILIES, 100)}; for your own pass a bm.Family."
+            )
+        family = FAMILIES[family]
+    if not isinstance(family, Family):
+        raise FamilyError(
+            "family must be the name of a family, such as 'poisson', or a bm.Family; "
+            f"got {family!r} ({type(family).__name__})."
+        )
+    return family.with_links(link)
+
+
+# The families as attributes, from the same table: a new record needs no line here.
+def __getattr__(name: str) -> Family:
+    if name in FAMILIES:
+        return FAMILIES[name]
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}.{did_you_mean(name, FAMILIES)}"
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FAMILIES})

@@ -1,0 +1,282 @@
+"""`parse`: the formula, or the formulas, of a model.
+
+The first formula has the response on its left and the predictor of ``mu`` on its right; each other
+has a distributional parameter on its left. This module reads the left-hand sides and puts the
+pieces together; the right-hand sides are read by `algebra`.
+
+To add a function of the response such as ``truncated(y, lower, upper)``, list it in `ADDITIONS` of
+`functions` and give its number of arguments in `_FURTHER`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from formulae.expr import Assign, Call, Grouping, Literal, Variable
+
+from bayesmm.errors import FormulaError
+from bayesmm.formula.algebra import Sum, expand, expand_text, group_text
+from bayesmm.formula.expression import Application, Expression
+from bayesmm.formula.functions import ADDITIONS, ADDITIONS_NOT_BUILT, Transform, check_functions
+from bayesmm.formula.parts import GroupTerm, Predictor, Response
+from bayesmm.formula.safety import Builder, column_name
+from bayesmm.formula.text import (
+    MAX_LENGTH,
+    Source,
+    Token,
+    position,
+    read_tree,
+    scan,
+    shallow,
+    split_sides,
+    unquote,
+)
+
+_EXAMPLE = "write one such as 'y ~ x + (1 | g)'"
+# How many arguments follow the response.
+_FURTHER = {
+    "prop": ("the number of trials", "prop(y, n)"),
+    "weighted": ("weights", "weighted(y, w)"),
+}
+
+
+@dataclass(frozen=True)
+class Formula:
+    """The formula of a model; `parse` makes it, and ``parse(formula.texts) == formula``.
+
+    Parameters
+    ----------
+    response : Response or None
+        The left-hand side; None only where `parse` was told that none is required.
+    predictors : tuple of Predictor
+        That of ``mu`` first.
+    """
+
+    response: Response | None
+    predictors: tuple[Predictor, ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The canonical text of each predictor's formula."""
+        lefts = [_response_text(self.response), *(p.parameter for p in self.predictors[1:])]
+        return tuple(
+            f"{left} ~ {_predictor_text(predictor)}".lstrip()
+            for left, predictor in zip(lefts, self.predictors, strict=True)
+        )
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """The columns used: those of the response first, then those of each predictor."""
+        names = list(response_columns(self.response)) if self.response else []
+        for predictor in self.predictors:
+            names += predictor_columns(predictor)
+        return tuple(dict.fromkeys(names))
+
+    def __str__(self) -> str:
+        return "\n".join(self.texts)
+
+
+def columns_of(text: str) -> tuple[str, ...]:
+    """Return the columns that the canonical text of a population part, or of effects, uses."""
+    return expand_text(text, None)[1].columns
+
+
+def response_columns(response: Response) -> tuple[str, ...]:
+    """Return the columns that a response and its additions use."""
+    texts = [response.expression, *(text for _, args in response.additions for text in args)]
+    return tuple(name for text in texts for name in expression_of(text, None).columns)
+
+
+def predictor_columns(predictor: Predictor) -> tuple[str, ...]:
+    """Return the columns that a predictor uses, those of its population part first."""
+    names = list(columns_of(predictor.common))
+    for group in predictor.groups:
+        names += [*columns_of(group.effects), *group.factors]
+    return tuple(dict.fromkeys(names))
+
+
+def expression_of(text: str, functions: Mapping[str, Transform] | None) -> Expression:
+    """Read the canonical text of a response, or of an argument of one of its functions."""
+    source = Source(text)
+    with shallow(source):
+        return _part_of_response(source, read_tree(source, scan(source)), functions)
+
+
+def parse(
+    formula: str | Sequence[str],
+    functions: Mapping[str, Callable] | None = None,
+    *,
+    response_required: bool = True,
+) -> Formula:
+    """Read a formula, and check that it is safe to evaluate.
+
+    Parameters
+    ----------
+    formula : str or sequence of str
+        ``"y ~ x + (1 | g)"``; in a sequence, the formulas after the first are those of further
+        distributional parameters, such as ``"sigma ~ x"``.
+    functions : mapping of str to callable, optional
+        Functions of the caller's that the formula may call.
+    response_required : bool
+        Whether a formula without a response, ``"~ x"``, is refused.
+
+    Returns
+    -------
+    Formula
+
+    Raises
+    ------
+    FormulaError
+        Where the text cannot be read to its end, or says something that is not allowed or not
+        built; the message points at the place.
+    """
+    texts = _texts(formula)
+    table = check_functions(functions)
+    response, predictors = None, []
+    for i, text in enumerate(texts):
+        source = Source(text)
+        with shallow(source):
+            left, right = split_sides(source, scan(source))
+            if left is None:
+                raise source.error(
+                    "this is a formula with no response, as there is no '~': " + _EXAMPLE
+                )
+            if i == 0:
+                response = _response(source, left, response_required, table)
+                parameter = "mu"
+            else:
+                parameter = _parameter(source, left, [p.parameter for p in predictors])
+            total = expand(source, read_tree(source, right), table)
+            predictors.append(_predictor(source, parameter, total))
+    return Formula(response, tuple(predictors))
+
+
+def _texts(formula: Any) -> list[str]:
+    texts = [formula] if isinstance(formula, str) else formula
+    if isinstance(texts, (bytes, bytearray)) or not isinstance(texts, Sequence):
+        raise FormulaError(
+            f"formula must be a string or a sequence of strings, and is of type "
+            f"{type(formula).__name__}: {_EXAMPLE}"
+        )
+    if not texts:
+        raise FormulaError(f"formula is an empty {type(formula).__name__}: {_EXAMPLE}")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise FormulaError(
+                f"formula[{i}] must be a string, and is of type {type(text).__name__}: {_EXAMPLE}"
+            )
+    return list(texts)
+
+
+def _predictor(source: Source, parameter: str, total: Sum) -> Predictor:
+    predictor = Predictor(parameter, total.text, tuple(total.groups))
+    seen: set[tuple[str, frozenset[str]]] = set()
+    for group in predictor.groups:
+        key = (group.effects, frozenset(group.factors))
+        if key in seen:
+            raise source.error(
+                f"the group term {group_text(group)} is given twice: leave one out, since the data "
+                "could not tell their variances apart"
+            )
+        seen.add(key)
+    if len(_predictor_text(predictor)) > MAX_LENGTH // 2:
+        raise source.error("the formula stands for too many terms: choose those that matter")
+    return predictor
+
+
+def _parameter(source: Source, tokens: list[Token], taken: list[str]) -> str:
+    """Read the left side of a further formula."""
+    if not tokens or tokens[0].kind != "IDENTIFIER" or len(tokens) > 1:
+        raise source.error(
+            "the left of a further formula is the name of one parameter: 'sigma ~ x'",
+            tokens[0].start if tokens else 0,
+        )
+    name = column_name(source, tokens[0])
+    if name in taken:
+        first = " (the first formula is that of 'mu')" if name == taken[0] else ""
+        raise source.error(f"the parameter {name!r} has a formula already{first}", tokens[0].start)
+    return name
+
+
+def _response(
+    source: Source, tokens: list[Token], required: bool, functions: Mapping[str, Transform]
+) -> Response | None:
+    if not tokens:
+        if required:
+            raise source.error("this is a formula with no response: write y ~ ...", 0)
+        return None
+    node = read_tree(source, tokens)
+    additions: list[tuple[str, tuple[str, ...]]] = []
+    while isinstance(node, (Call, Grouping)):
+        if isinstance(node, Grouping):
+            node = node.expression
+            continue
+        name = node.callee.name.lexeme if isinstance(node.callee, Variable) else ""
+        if name in ADDITIONS_NOT_BUILT:
+            raise source.error(f"{name}() of a response is not built yet", position(node))
+        if name not in ADDITIONS:
+            break
+        additions.insert(0, _addition(source, ADDITIONS[name], node, functions))
+        node = node.args[0]
+    level = None
+    if isinstance(node, Variable) and node.level is not None:
+        # y[yes] and y[`a b`] arrive as names, y["yes"] as a string with its lexeme.
+        level = node.level.value if node.level.lexeme else unquote(node.level.value)
+        node = Variable(node.name)
+    expression = _part_of_response(source, node, functions)
+    if not expression.columns:
+        raise source.error("the response uses no column of the data", position(node))
+    names = [name for name, _ in additions]
+    for name in names:
+        if names.count(name) > 1:
+            raise source.error(f"{name}() stands around the response twice", 0)
+    if level is not None and "prop" in names:
+        raise source.error("prop() takes a column of counts, not a level of one", position(node))
+    return Response(expression.text, expression.label, level, tuple(additions))
+
+
+def _addition(
+    source: Source, name: str, node: Call, functions: Mapping[str, Transform]
+) -> tuple[str, tuple[str, ...]]:
+    what, example = _FURTHER[name]
+    if len(node.args) != 2 or any(isinstance(a, Assign) for a in node.args):
+        raise source.error(f"{name}() takes the response and {what}: {example}", position(node))
+    return name, (_part_of_response(source, node.args[1], functions).text,)
+
+
+def _part_of_response(
+    source: Source, node: Any, functions: Mapping[str, Transform] | None
+) -> Expression:
+    """Read one expression on the left: a column, a number, or a call."""
+    at = position(node)
+    if isinstance(node, Literal) and (
+        isinstance(node.value, bool) or not isinstance(node.value, (int, float))
+    ):
+        raise source.error(f"{node.value!r} is neither a column nor a number")
+    if not isinstance(node, (Literal, Variable, Call)):
+        raise source.error(
+            "the left of '~' is a column or a call: for a computed response write I(y + 1)",
+            at,
+        )
+    expression = Builder(source, functions).build(node)
+    if isinstance(expression, Application) and expression.name == "offset":
+        raise source.error("offset() stands on the right of '~'", at)
+    return expression
+
+
+def _response_text(response: Response | None) -> str:
+    if response is None:
+        return ""
+    text = response.expression
+    if response.level is not None:
+        mark = next(m for m in "\"'`" if m not in response.level)
+        text += f"[{mark}{response.level}{mark}]"
+    for name, arguments in response.additions:
+        text = f"{name}({', '.join((text, *arguments))})"
+    return text
+
+
+def _predictor_text(predictor: Predictor) -> str:
+    groups: list[GroupTerm] = list(predictor.groups)
+    return " + ".join([predictor.common, *(group_text(group) for group in groups)])

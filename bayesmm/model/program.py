@@ -1,0 +1,221 @@
+"""The hierarchical model as a NumPyro program.
+
+A `Program` is the structure of a model without its numbers: hashable, so that a compiled sampler
+can be kept for it, and the arrays (`Inputs`) go in as an argument. `Program.model` is the NumPyro
+model; it returns every variable of the posterior under its posterior name, so that the same
+function samples, simulates from the prior, and turns draws into results (`Program.summarise`).
+
+Group effects are b = Lambda z with Lambda = diag(sd) L, L the Cholesky factor of the correlations
+(non-centred), or sampled directly (centred). A transform of the model (integrating effects out,
+whitening them) is another program with the same three methods.
+"""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from numpyro import handlers
+
+from bayesmm.covariance import structure_for
+from bayesmm.design import Design, GroupLayout, PredictorDesign, PredictorLayout
+from bayesmm.families import Family
+from bayesmm.model.predictor import distribution, log_likelihood
+from bayesmm.priors import VectorPrior, sample_vector
+
+Parameterization = Literal["noncentered", "centered"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Inputs:
+    """The numbers of a model: its design and, by variable, the parameters of its priors."""
+
+    design: Design
+    priors: dict[str, tuple[dict[str, Any], ...]]
+
+
+@dataclass(frozen=True)
+class Program:
+    """The structure of a model.
+
+    Attributes
+    ----------
+    response : str
+        The name of the response, and of its site.
+    family : Family
+        The distribution of the response.
+    layout : tuple of PredictorLayout
+        The predictors and their groups.
+    priors : tuple of VectorPrior
+        The sites of every variable that has a prior.
+    parameterization : {"noncentered", "centered"}
+        How group effects are sampled. Both have the same posterior.
+    """
+
+    response: str
+    family: Family
+    layout: tuple[PredictorLayout, ...]
+    priors: tuple[VectorPrior, ...]
+    parameterization: Parameterization = "noncentered"
+
+    def model(self, inputs: Inputs, *, observed: bool = True) -> dict[str, jax.Array]:
+        """Run the NumPyro model.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            Design and prior parameters.
+        observed : bool
+            Whether the response is conditioned on; if not, it is simulated.
+
+        Returns
+        -------
+        dict of str to array
+            Each variable of the posterior for this one draw.
+        """
+        design = inputs.design
+        plates: dict[str, numpyro.plate] = {}
+        quantities: dict[str, jax.Array] = {}
+        for layout, rows in zip(self.layout, design.predictors, strict=True):
+            quantities |= self._population(layout, rows, inputs)
+            for group, columns in zip(layout.groups, rows.groups, strict=True):
+                if group.name not in plates:
+                    plates[group.name] = numpyro.plate(group.name, columns.levels)
+                plate = plates[group.name]
+                quantities |= self._group(layout.suffix, group, plate, inputs)
+        modelled = {layout.parameter for layout in self.layout}
+        for parameter in self.family.parameters:
+            if parameter.name not in modelled:
+                quantities[parameter.name] = self._sample(parameter.name, inputs)
+        y_given = distribution(self.family, self.layout, design, quantities)
+        with numpyro.plate("obs_id", design.predictors[0].X.shape[0]):
+            with _weighted(design):
+                numpyro.sample(self.response, y_given, obs=design.y if observed else None)
+        return quantities
+
+    def prior_draw(self, key: jax.Array, inputs: Inputs) -> tuple[dict, jax.Array]:
+        """Return one draw of the variables from the prior, and a response simulated from it."""
+        seeded = handlers.seed(partial(self.model, observed=False), key)
+        with handlers.trace() as trace:
+            quantities = seeded(inputs)
+        return quantities, trace[self.response]["value"]
+
+    def log_density(self, unconstrained: Mapping[str, jax.Array], inputs: Inputs) -> jax.Array:
+        """Return the log density in the sampler's unconstrained coordinates, for one position."""
+        return -numpyro.infer.util.potential_energy(self.model, (inputs,), {}, unconstrained)
+
+    def summarise(self, unconstrained: Mapping[str, jax.Array], inputs: Inputs) -> "Summary":
+        """Return what a result keeps of one position of the sampler.
+
+        Parameters
+        ----------
+        unconstrained : mapping of str to array
+            One value for each latent site, on the sampler's unconstrained scale.
+        inputs : Inputs
+            Design and prior parameters.
+        """
+        sites = numpyro.infer.util.constrain_fn(self.model, (inputs,), {}, unconstrained)
+        with handlers.trace() as trace:
+            quantities = handlers.substitute(self.model, data=sites)(inputs)
+        pointwise = log_likelihood(self.family, self.layout, inputs.design, quantities)
+        return Summary(quantities, self._log_prior(trace), pointwise)
+
+    def _population(
+        self, layout: PredictorLayout, rows: PredictorDesign, inputs: Inputs
+    ) -> dict[str, jax.Array]:
+        """Coefficients: sampled for centred predictors, returned for those as given."""
+        suffix = layout.suffix
+        slopes = len(layout.coefs) - layout.has_intercept
+        found: dict[str, jax.Array] = {}
+        if layout.has_intercept:
+            found[f"Intercept{suffix}"] = self._sample(f"Intercept{suffix}", inputs)
+        b = self._sample(f"b{suffix}", inputs) if slopes else jnp.zeros(0)
+        if layout.has_intercept:
+            b0 = found[f"Intercept{suffix}"] - rows.centre[1:] @ b
+            b = jnp.concatenate([b0[None], b])
+        if layout.coefs:
+            found[f"b{suffix}"] = b
+        return found
+
+    def _group(
+        self, suffix: str, group: GroupLayout, plate: numpyro.plate, inputs: Inputs
+    ) -> dict[str, jax.Array]:
+        """Standard deviations, correlations and effects of one group."""
+        tail = f"{suffix}_{group.name}"
+        sd = self._sample(f"sd{tail}", inputs)
+        eta = inputs.priors[f"cor{tail}"][0]["eta"] if group.correlated else None
+        factors = []
+        for i, (columns, correlated) in enumerate(group.blocks):
+            site = f"L{tail}" if len(group.blocks) == 1 else f"L{tail}:{i}"
+            factors.append(structure_for(correlated).cholesky(site, len(columns), eta))
+        L = jax.scipy.linalg.block_diag(*factors)
+        Lambda = sd[:, None] * L
+        found = {f"sd{tail}": sd}
+        if group.correlated:
+            found[f"cor{tail}"] = L @ L.T
+        q = len(group.effects)
+        with plate:
+            if self.parameterization == "centered":
+                effects = dist.MultivariateNormal(jnp.zeros(q), scale_tril=Lambda)
+                found[f"r{tail}"] = numpyro.sample(f"r{tail}", effects)
+            else:
+                z = numpyro.sample(f"z{tail}", dist.Normal(0.0, 1.0).expand((q,)).to_event(1))
+                found[f"r{tail}"] = z @ Lambda.T
+        return found
+
+    def _sample(self, variable: str, inputs: Inputs) -> jax.Array:
+        prior = next(p for p in self.priors if p.variable == variable)
+        return sample_vector(prior, inputs.priors[variable])
+
+    def _log_prior(self, trace: Mapping[str, Any]) -> dict[str, jax.Array]:
+        """Log prior of each variable that has one of its own: not of the effects given them."""
+        owner = {site.name: p.variable for p in self.priors for site in p.sites}
+        total: dict[str, jax.Array] = {}
+        for name, site in trace.items():
+            if site["type"] != "sample" or name[:2] in ("z_", "r_") or name == self.response:
+                continue
+            variable = owner.get(name, "cor" + name.partition(":")[0][1:])
+            log_prob = jnp.sum(site["fn"].log_prob(site["value"]))
+            total[variable] = total.get(variable, 0.0) + log_prob
+        return total
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Summary:
+    """What a result keeps of one draw.
+
+    Attributes
+    ----------
+    quantities : dict of str to array
+        The variables of the posterior.
+    log_prior : dict of str to array
+        The log prior density of each, shape ().
+    log_likelihood : array
+        Shape (rows,).
+    """
+
+    quantities: dict[str, jax.Array]
+    log_prior: dict[str, jax.Array]
+    log_likelihood: jax.Array
+
+
+@contextmanager
+def _weighted(design: Design):
+    """Multiply the log-likelihood by the rows' weights; a row of weight 0 is not looked at."""
+    if design.weights is None:
+        yield
+        return
+    # NumPyro wants positive scales, and 0 * -inf is NaN: rows of weight 0 are masked instead.
+    counted = design.weights > 0
+    with (
+        handlers.mask(mask=counted),
+        handlers.scale(scale=jnp.where(counted, design.weights, 1.0)),
+    ):
+        yield

@@ -1,0 +1,94 @@
+"""How a model and a fit look when printed, as text and as HTML; labels are escaped."""
+
+from html import escape
+
+import pandas as pd
+import xarray as xr
+
+from bayesmm.results.report import Report
+from bayesmm.spec import ModelSpec
+
+
+def model_lines(spec: ModelSpec, rows: int, dropped: int) -> list[tuple[str, str]]:
+    """Return what there is to say of a model, as pairs of a heading and a text."""
+    lines = [("formula", text) for text in spec.formula.texts]
+    lines.append(("family", _family(spec)))
+    response = spec.response
+    if spec.success is not None:
+        response += f" (success: {spec.success!r})"
+    lines.append(("response", response))
+    left_out = f" ({dropped} with missing values left out)" if dropped else ""
+    lines.append(("rows", f"{rows}{left_out}"))
+    for layout in spec.layout:
+        lines.append((f"coefficients of {layout.parameter}", ", ".join(layout.coefs) or "none"))
+        for group in layout.groups:
+            levels = len(spec.schema.grouping(group.name).cells)
+            blocks = "; ".join(
+                ", ".join(group.effects[i] for i in positions)
+                + (" (correlated)" if correlated else "")
+                for positions, correlated in group.blocks
+            )
+            where = f"group {group.name}" + (f" of {layout.parameter}" if layout.suffix else "")
+            lines.append((where, f"{levels} levels: {blocks}"))
+    return lines
+
+
+def prior_table(spec: ModelSpec) -> pd.DataFrame:
+    """Return every prior in force, and where it came from."""
+    return pd.DataFrame(
+        {
+            "parameter": [a.slot.label for a in spec.priors],
+            "prior": [str(a.prior) for a in spec.priors],
+            "source": ["default" if a.key is None else f"priors[{a.key!r}]" for a in spec.priors],
+        }
+    ).set_index("parameter")
+
+
+def model_text(spec: ModelSpec, rows: int, dropped: int) -> str:
+    """Return a model as text."""
+    lines = model_lines(spec, rows, dropped)
+    width = max(len(heading) for heading, _ in lines)
+    body = "\n".join(f"  {heading:<{width}}  {text}" for heading, text in lines)
+    priors = prior_table(spec).to_string().replace("\n", "\n  ")
+    return f"bayesmm model\n{body}\n\n  {priors}"
+
+
+def model_html(spec: ModelSpec, rows: int, dropped: int) -> str:
+    """Return a model as HTML."""
+    return _facts(model_lines(spec, rows, dropped)) + prior_table(spec).to_html(escape=True)
+
+
+def fit_text(spec: ModelSpec, idata: xr.DataTree, report: Report) -> str:
+    """Return a fit as text: what was fitted, the verdict, and where to look next."""
+    seconds = idata["posterior"].attrs.get("sampling_time", float("nan"))
+    formula = "; ".join(spec.formula.texts)
+    return (
+        f"bayesmm fit of {formula} ({_family(spec)}), sampled in {seconds:.1f} s\n{report}\n"
+        "See .summary(), .fixef(), .ranef(), .coef(), .var_corr(), .loo(), .idata"
+    )
+
+
+def fit_html(spec: ModelSpec, idata: xr.DataTree, report: Report, summary: pd.DataFrame) -> str:
+    """Return a fit as HTML: what was fitted, the verdict, and the summary."""
+    seconds = idata["posterior"].attrs.get("sampling_time", float("nan"))
+    lines = [("formula", text) for text in spec.formula.texts]
+    lines += [("family", _family(spec)), ("sampling", f"{seconds:.1f} s")]
+    return _facts(lines) + report._repr_html_() + summary.to_html(escape=True)
+
+
+def _family(spec: ModelSpec) -> str:
+    links = ", ".join(
+        f"{parameter}: {link}"
+        for parameter, link in spec.family.links
+        if parameter in {layout.parameter for layout in spec.layout}
+    )
+    return f"{spec.family.name} (link of {links})"
+
+
+def _facts(lines: list[tuple[str, str]]) -> str:
+    rows = "".join(
+        f'<tr><th style="text-align:left">{escape(heading)}</th>'
+        f'<td style="text-align:left">{escape(text)}</td></tr>'
+        for heading, text in lines
+    )
+    return f"<table>{rows}</table>"

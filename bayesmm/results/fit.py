@@ -1,0 +1,269 @@
+"""The result of a fit: an ArviZ `DataTree` and the questions that people ask of it."""
+
+from functools import cached_property, partial
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmm.design import Design
+from bayesmm.engines import resolve_seed, whole_number
+from bayesmm.errors import SamplerError
+from bayesmm.families import Family
+from bayesmm.model import distribution
+from bayesmm.prepare import Prepared
+from bayesmm.results import tables
+from bayesmm.results.convert import CHUNK_NUMBERS, creation_attrs
+from bayesmm.results.display import fit_html, fit_text
+from bayesmm.results.report import Report, make_report
+
+
+class Fit:
+    """A fitted model; `bayesmm.fit` and `Model.fit` make it, nothing changes it.
+
+    Attributes
+    ----------
+    idata : xarray.DataTree
+        Posterior, sample statistics, log-likelihood, log-prior and data in the ArviZ schema.
+    """
+
+    def __init__(self, prepared: Prepared, idata: xr.DataTree):
+        self._prepared = prepared
+        self.idata = idata
+
+    def __repr__(self) -> str:
+        return fit_text(self._prepared.spec, self.idata, self.report())
+
+    def _repr_html_(self) -> str:
+        return fit_html(self._prepared.spec, self.idata, self.report(), self.summary())
+
+    @property
+    def spec(self):
+        """What the model is."""
+        return self._prepared.spec
+
+    @property
+    def posterior(self) -> xr.Dataset:
+        """The posterior's variables, dims chain, draw and their own."""
+        return self.idata["posterior"].to_dataset()
+
+    def summary(self, *, effects: bool = False) -> pd.DataFrame:
+        """Return mean, sd, interval and diagnostics of every parameter.
+
+        Parameters
+        ----------
+        effects : bool
+            Whether the group effects (`r_` variables) are in it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each number, each correlation once, with ArviZ's columns: mean, sd, interval
+            (its probability is ArviZ's ``stats.ci_prob``), ess_bulk, ess_tail, r_hat, mcse.
+        """
+        from arviz_stats import summary
+
+        variables = tables.summary_variables(self.spec, self.posterior, effects=effects)
+        return summary(variables)
+
+    def fixef(self, *, draws: bool = False) -> pd.DataFrame | xr.Dataset:
+        """Return the population-level coefficients (for the predictors as given).
+
+        Parameters
+        ----------
+        draws : bool
+            Whether to return the draws, labelled, instead of their summary.
+        """
+        found = tables.fixef(self.spec, self.posterior)
+        return found if draws else tables.fixef_table(self.spec, found)
+
+    def ranef(self, group: str | None = None, *, draws: bool = False) -> pd.DataFrame | xr.Dataset:
+        """Return the group effects: each level's deviation from the population.
+
+        Parameters
+        ----------
+        group : str, optional
+            The group, such as ``"Subject"``; all of them if left out.
+        draws : bool
+            Whether to return the draws, labelled, instead of their summary.
+
+        Raises
+        ------
+        BayesmmError
+            For a group that the model does not have.
+        """
+        found = tables.ranef(self.spec, self.posterior, group)
+        return found if draws else tables.level_table(self.spec, found, group, "r", "effect")
+
+    def coef(self, group: str | None = None, *, draws: bool = False) -> pd.DataFrame | xr.Dataset:
+        """Return population plus group effects: every coefficient as each level has it.
+
+        Parameters
+        ----------
+        group : str, optional
+            The group; all of them if left out.
+        draws : bool
+            Whether to return the draws, labelled, instead of their summary.
+
+        Raises
+        ------
+        BayesmmError
+            For a group that the model does not have.
+        """
+        found = tables.coef(self.spec, self.posterior, group)
+        return found if draws else tables.level_table(self.spec, found, group, "coef", "coef")
+
+    def var_corr(self, *, draws: bool = False) -> pd.DataFrame | xr.Dataset:
+        """Return the sds and correlations of the group effects, and the residual sd.
+
+        Parameters
+        ----------
+        draws : bool
+            Whether to return the draws, labelled, instead of their summary.
+        """
+        found = tables.var_corr(self.spec, self.posterior)
+        return found if draws else tables.var_corr_table(self.spec, found)
+
+    def report(self) -> Report:
+        """Return the verdict: `.ok`, and `.problems` with what each means and what to do next."""
+        return self._report
+
+    @cached_property
+    def _report(self) -> Report:
+        return make_report(self._prepared, self.idata)
+
+    def loo(self, **kwargs):
+        """Return PSIS-LOO over rows (Vehtari, Gelman and Gabry 2017), through ArviZ.
+
+        The pointwise log-likelihood is computed anew, in chunks of rows, where it is not stored.
+
+        Parameters
+        ----------
+        **kwargs
+            For `arviz.loo`, such as ``pointwise=True``.
+
+        Returns
+        -------
+        arviz.ELPDData
+        """
+        from bayesmm.results.loo import loo
+
+        return loo(self._prepared, self.idata, **kwargs)
+
+    def posterior_predictive(
+        self, draws: int | None = None, seed: int | None = None
+    ) -> xr.DataTree:
+        """Draw responses for the training rows, as ArviZ's predictive plots want them.
+
+        Parameters
+        ----------
+        draws : int, optional
+            How many posterior draws to use, spread evenly; all of them if left out.
+        seed : int, optional
+            The same seed gives the same draws.
+
+        Returns
+        -------
+        xarray.DataTree
+            With the groups ``posterior_predictive`` (dims chain, draw, obs_id) and
+            ``observed_data``. With fewer draws than the posterior has, they are on one chain.
+
+        Raises
+        ------
+        SamplerError
+            For a number of draws or a seed that makes no sense.
+        """
+        posterior = thinned(self.posterior, draws)
+        quantities = flat(posterior)
+        family, layout = self.spec.family, self.spec.layout
+        design = self._prepared.design
+        batch = max(1, CHUNK_NUMBERS // max(len(self._prepared.response.values), 1))
+        with jax.enable_x64(True):
+            keys = jax.random.split(make_key(seed), posterior.sizes["chain"] * posterior.sizes["draw"])
+            values = np.asarray(_simulate(keys, quantities, design, family, layout, batch))
+        shape = (posterior.sizes["chain"], posterior.sizes["draw"], -1)
+        response = self.spec.response
+        predictive = xr.Dataset(
+            {response: (("chain", "draw", "obs_id"), values.reshape(shape).astype(np.float64))},
+            coords={
+                "chain": posterior.chain,
+                "draw": posterior.draw,
+                "obs_id": self._prepared.frame.index,
+            },
+            attrs=creation_attrs(),
+        )
+        observed = self.idata["observed_data"].to_dataset()
+        return xr.DataTree.from_dict(
+            {"posterior_predictive": predictive, "observed_data": observed}
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit to a file: netCDF for ``.nc``, zarr for ``.zarr``; no pickle.
+
+        Parameters
+        ----------
+        path : str or path
+            Where; the suffix decides the format. A file that is there is replaced.
+
+        Raises
+        ------
+        DataError
+            For a suffix that is neither, or a model whose formula or family cannot be kept.
+        """
+        from bayesmm.results.store import save
+
+        save(self, path)
+
+
+def thinned(posterior: xr.Dataset, draws: int | None) -> xr.Dataset:
+    """Return the posterior, or as many of its draws, spread evenly, on one chain.
+
+    Raises
+    ------
+    SamplerError
+        If `draws` is not a whole number from 1 to the number of draws there are.
+    """
+    if draws is None:
+        return posterior
+    count = whole_number("draws", draws, 1)
+    chains, per_chain = posterior.sizes["chain"], posterior.sizes["draw"]
+    if count > chains * per_chain:
+        raise SamplerError(f"draws={draws}: the posterior has {chains * per_chain} draws.")
+    picked = np.linspace(0, chains * per_chain - 1, count).round().astype(int)
+    parts = {}
+    for name, values in posterior.data_vars.items():
+        array = values.to_numpy()
+        flat_array = array.reshape(-1, *array.shape[2:])[picked][None]
+        parts[name] = (values.dims, flat_array)
+    coords = {k: v for k, v in posterior.coords.items() if k not in ("chain", "draw")}
+    return xr.Dataset(parts, coords={"chain": [0], "draw": np.arange(count), **coords})
+
+
+def flat(posterior: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return every variable with chain and draw as one leading dimension."""
+    return {
+        str(name): values.to_numpy().reshape(-1, *values.shape[2:])
+        for name, values in posterior.data_vars.items()
+    }
+
+
+def make_key(seed: int | None) -> jax.Array:
+    """Return a PRNG key; None takes a fresh seed from the operating system.
+
+    Raises
+    ------
+    SamplerError
+        If the seed is not a whole number that fits in 32 bits.
+    """
+    return jax.random.key(resolve_seed(seed))
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _simulate(keys, quantities, design: Design, family: Family, layout, batch: int):
+    def one(args):
+        key, draw = args
+        return distribution(family, layout, design, draw).sample(key)
+
+    return jax.lax.map(one, (keys, quantities), batch_size=batch)

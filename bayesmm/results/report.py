@@ -1,0 +1,308 @@
+"""The verdict on a fit: what is wrong, what it means here, and what to do next.
+
+Each check is a function that yields problems; to add one, write it and name it in `CHECKS`.
+Thresholds are those of Vehtari, Gelman, Simpson, Carpenter and Buerkner (2021, rank-normalised
+R-hat and ESS) and Betancourt (2016, E-BFMI).
+"""
+
+import html
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from bayesmm.prepare import Prepared
+from bayesmm.results.tables import groups, summary_variables
+
+MAX_RHAT = 1.01
+MIN_ESS_PER_CHAIN = 100
+MIN_BFMI = 0.3
+#: How many times more plausible than before an sd of 0 may be made by the data, at the least.
+ZERO_EVIDENCE = 1 / 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that a reader of the fit should know.
+
+    Attributes
+    ----------
+    code : str
+        A short name for programs: ``"divergences"``, ``"rhat"``, ``"sd_near_zero"`` ...
+    message : str
+        What was found, and what it means here.
+    remedy : str
+        What to do next.
+    note : bool
+        Whether it leaves the draws trustworthy.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    note: bool = False
+
+    def __str__(self) -> str:
+        return f"{'note' if self.note else 'problem'} [{self.code}] {self.message} {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict: `ok` is whether the draws can be trusted.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        What was found, the worst first.
+    facts : str
+        One line of what the verdict rests on.
+    """
+
+    problems: tuple[Problem, ...]
+    facts: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against the draws (notes do not)."""
+        return all(problem.note for problem in self.problems)
+
+    def __str__(self) -> str:
+        verdict = "The draws can be trusted." if self.ok else "The draws cannot be trusted yet."
+        lines = [f"{verdict} {self.facts}"]
+        for problem in self.problems:
+            lines.append(f"- {problem}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        first, *rest = str(self).split("\n")
+        items = "".join(f"<li>{html.escape(line.removeprefix('- '))}</li>" for line in rest)
+        return f"<p>{html.escape(first)}</p>" + (f"<ul>{items}</ul>" if items else "")
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the checks look at."""
+
+    prepared: Prepared
+    idata: xr.DataTree
+
+    @property
+    def posterior(self) -> xr.Dataset:
+        return self.idata["posterior"].to_dataset()
+
+    @property
+    def statistics(self) -> xr.Dataset:
+        return self.idata["sample_stats"].to_dataset()
+
+    @property
+    def variables(self) -> xr.Dataset:
+        return summary_variables(self.prepared.spec, self.posterior, effects=False)
+
+
+def make_report(prepared: Prepared, idata: xr.DataTree) -> Report:
+    """Return the verdict on a fit.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The model and its data.
+    idata : xarray.DataTree
+        Its posterior and sample statistics.
+    """
+    evidence = _Evidence(prepared, idata)
+    problems = [problem for check in CHECKS for problem in check(evidence)]
+    problems.sort(key=lambda problem: problem.note)
+    chains, draws = evidence.posterior.sizes["chain"], evidence.posterior.sizes["draw"]
+    divergences = int(evidence.statistics["diverging"].sum())
+    worst_rhat, _ = _extreme(_diagnostic(evidence.variables, "rhat"), largest=True)
+    least, _ = _extreme(_diagnostic(evidence.variables, "bulk"), largest=False)
+    facts = (
+        f"{chains} chains of {draws} draws, {divergences} divergences, "
+        f"largest R-hat {worst_rhat:.3f}, smallest bulk ESS {least:.0f}."
+    )
+    return Report(tuple(problems), facts)
+
+
+def _divergences(evidence: _Evidence) -> Iterator[Problem]:
+    diverging = evidence.statistics["diverging"].to_numpy()
+    count = int(diverging.sum())
+    if not count:
+        return
+    share = count / diverging.size
+    groups_named = [g.name for _, g in groups(evidence.prepared.spec, None)]
+    where = f" (often the sd of {groups_named[0]!r} near 0)" if groups_named else ""
+    yield Problem(
+        "divergences",
+        f"{count} of {diverging.size} draws ({100 * share:.2g}%) diverged: the sampler met a "
+        f"place of the posterior that it could not enter{where}, so that place is missing here.",
+        "Fit again with engine=bm.NUTS(target_accept=0.95), then 0.99; if they stay, give the sds "
+        'a tighter prior, such as priors={"sd": bm.HalfStudentT(3, 1)}, or leave out a term.',
+    )
+
+
+def _rhat(evidence: _Evidence) -> Iterator[Problem]:
+    if evidence.posterior.sizes["chain"] < 2:
+        yield Problem(
+            "one_chain",
+            "One chain cannot show whether chains agree (R-hat).",
+            "Fit with chains=4.",
+            note=True,
+        )
+        return
+    worst, name = _extreme(_diagnostic(evidence.variables, "rhat"), largest=True)
+    if not worst <= MAX_RHAT:
+        yield Problem(
+            "rhat",
+            f"The chains disagree: R-hat of {name} is {worst:.3f} (it should be below {MAX_RHAT}).",
+            "Run longer (warmup=2000, draws=2000); if it stays, the posterior may have several "
+            "modes, or a parameter that the data say nothing about.",
+        )
+
+
+def _ess(evidence: _Evidence) -> Iterator[Problem]:
+    chains, draws = evidence.posterior.sizes["chain"], evidence.posterior.sizes["draw"]
+    wanted = MIN_ESS_PER_CHAIN * chains
+    for kind, meaning in (("bulk", "means and medians"), ("tail", "intervals")):
+        least, name = _extreme(_diagnostic(evidence.variables, kind), largest=False)
+        if not least >= wanted:
+            factor = 2 * wanted / max(least, 1.0) if np.isfinite(least) else 4
+            yield Problem(
+                f"ess_{kind}",
+                f"The {kind} effective sample size of {name} is {least:.0f}, below "
+                f"{wanted} ({MIN_ESS_PER_CHAIN} a chain), so {meaning} are not settled.",
+                f"Draw more: draws={int(np.ceil(draws * factor / 100) * 100)} should do.",
+            )
+
+
+def _bfmi(evidence: _Evidence) -> Iterator[Problem]:
+    if "energy" not in evidence.statistics:
+        return
+    energy = evidence.statistics["energy"].to_numpy()
+    if energy.shape[1] < 4:
+        return
+    bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)
+    low = np.flatnonzero(bfmi < MIN_BFMI)
+    if low.size:
+        yield Problem(
+            "ebfmi",
+            f"E-BFMI of chain {int(low[0])} is {bfmi[low[0]]:.2f} (below {MIN_BFMI}): the sampler "
+            "moves too slowly between energies, so tails may be missing.",
+            "Use tighter priors on sds and intercepts, or a longer warm-up (warmup=2000).",
+        )
+
+
+def _tree_depth(evidence: _Evidence) -> Iterator[Problem]:
+    if "reached_max_treedepth" not in evidence.statistics:
+        return
+    share = float(evidence.statistics["reached_max_treedepth"].mean())
+    if share > 0.01:
+        yield Problem(
+            "tree_depth",
+            f"{100 * share:.0f}% of the draws used the longest trajectory allowed, so they are "
+            "slow, not wrong.",
+            "Standardise predictors (scale(x)), or fit with engine=bm.NUTS(max_tree_depth=12).",
+            note=True,
+        )
+
+
+def _sd_near_zero(evidence: _Evidence) -> Iterator[Problem]:
+    """Standard deviations that the data do not tell from 0 (Savage and Dickey's density ratio).
+
+    The ratio of posterior to prior mass near 0 is the Bayes factor for a standard deviation of 0:
+    where the data have not lowered it by more than 1 to 3, they do not exclude 0.
+    """
+    priors = {a.slot.label: a.prior for a in evidence.prepared.spec.priors}
+    for predictor, group in groups(evidence.prepared.spec, None):
+        variable = f"sd{predictor.suffix}_{group.name}"
+        draws = evidence.posterior[variable].to_numpy()
+        for j, effect in enumerate(group.effects):
+            label = f"{variable}[{effect}]"
+            sd = draws[..., j].ravel()
+            near = 0.2 * float(np.median(sd))
+            before = priors[label].mass_below(near)
+            ratio = float((sd < near).mean()) / before if before > 0 else 0.0
+            if ratio > ZERO_EVIDENCE:
+                yield Problem(
+                    "sd_near_zero",
+                    f"The data do not tell {label} from 0: values near 0 are {ratio:.2g} times as "
+                    "plausible as its prior had them.",
+                    f"Nothing is wrong with the fit: report the interval, or compare by fit.loo() "
+                    f"with a model without {effect} for {group.name}.",
+                    note=True,
+                )
+
+
+def _more_effects_than_rows(evidence: _Evidence) -> Iterator[Problem]:
+    rows = len(evidence.prepared.response.values)
+    for predictor, group in groups(evidence.prepared.spec, None):
+        levels = len(evidence.prepared.spec.schema.grouping(group.name).cells)
+        effects = levels * len(group.effects)
+        if effects > rows:
+            yield Problem(
+                "more_effects_than_rows",
+                f"{group.name!r} has {effects} effects ({levels} levels, {len(group.effects)} each"
+                f"{predictor.suffix.replace('_', ', in ')}) and there are {rows} rows.",
+                "This is allowed, and the prior decides much: check prior against posterior of "
+                f"sd{predictor.suffix}_{group.name}.",
+                note=True,
+            )
+
+
+def _interrupted(evidence: _Evidence) -> Iterator[Problem]:
+    if evidence.idata["posterior"].attrs.get("interrupted"):
+        yield Problem(
+            "interrupted",
+            "Sampling was interrupted; these are the draws that were finished.",
+            "Fit again for all of them.",
+            note=True,
+        )
+
+
+CHECKS: tuple[Callable[[_Evidence], Iterator[Problem]], ...] = (
+    _divergences,
+    _rhat,
+    _ess,
+    _bfmi,
+    _tree_depth,
+    _sd_near_zero,
+    _more_effects_than_rows,
+    _interrupted,
+)
+
+
+def _diagnostic(variables: xr.Dataset, kind: str) -> dict[str, float]:
+    """A convergence diagnostic of every scalar element, by its label."""
+    from arviz_stats import ess, rhat
+
+    if kind == "rhat" and variables.sizes["chain"] < 2:
+        return {}
+    found = rhat(variables) if kind == "rhat" else ess(variables, method=kind)
+    values = {}
+    for name, array in found.data_vars.items():
+        labels = np.broadcast_to(_labels(array), array.shape)
+        for label, value in zip(np.ravel(labels), np.ravel(array.to_numpy()), strict=True):
+            values[f"{name}{label}"] = float(value)
+    return values
+
+
+def _labels(array: xr.DataArray) -> np.ndarray:
+    if array.ndim == 0:
+        return np.asarray("")
+    axes = np.meshgrid(*[array[dim].to_numpy().astype(str) for dim in array.dims], indexing="ij")
+    joined = axes[0]
+    for axis in axes[1:]:
+        joined = np.char.add(np.char.add(joined, ", "), axis)
+    return np.char.add(np.char.add("[", joined), "]")
+
+
+def _extreme(values: dict[str, float], *, largest: bool) -> tuple[float, str]:
+    """The worst value and its label; NaN is worse than any."""
+    if not values:
+        return float("nan"), ""
+    sign = 1.0 if largest else -1.0
+    label = max(values, key=lambda k: np.inf if np.isnan(values[k]) else sign * values[k])
+    return values[label], label

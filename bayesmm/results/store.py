@@ -1,0 +1,136 @@
+"""Saving and loading: netCDF or zarr, labels and text and numbers, no pickle.
+
+A file holds the `DataTree` of the fit, with the model's text in its attributes and the used
+columns in ``constant_data``. Loading reads the formula again through the same safety walk as
+any other text, and builds the design from the columns, which restores the state of transforms.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import pandas as pd
+import xarray as xr
+
+from bayesmm import families
+from bayesmm.design import DesignBuilder
+from bayesmm.errors import DataError, FamilyError, FormulaError
+from bayesmm.families import Family
+from bayesmm.formula import parse
+from bayesmm.prepare import Prepared
+from bayesmm.priors import Assigned, Prior
+from bayesmm.results.fit import Fit
+from bayesmm.schema import Frame
+from bayesmm.spec import specify
+
+
+def save(fit: Fit, path: str | Path) -> None:
+    """Write a fit; see `Fit.save`."""
+    target = Path(path)
+    # Loaded values keep the file they came from open; what is written must stand alone.
+    tree = fit.idata
+    if target.suffix == ".nc":
+        tree.to_netcdf(target, engine="h5netcdf", mode="w")
+    elif target.suffix == ".zarr":
+        tree.to_zarr(target, mode="w")
+    else:
+        raise DataError(f"path={str(path)!r}: end it in '.nc' (netCDF) or '.zarr'.")
+
+
+def load(
+    path: str | Path,
+    *,
+    functions: Mapping[str, Callable] | None = None,
+    family: Family | None = None,
+) -> Fit:
+    """Read a fit that `Fit.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+        The file (``.nc``) or directory (``.zarr``).
+    functions : mapping of str to callable, optional
+        The functions that the formula calls beside the built-in ones; a file cannot hold them.
+    family : Family, optional
+        The family, where it is not one of the package's; a file cannot hold it.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is not one of bayesmm's.
+    FormulaError
+        If the formula needs a function that was not given.
+    FamilyError
+        If the family is not one of the package's and was not given.
+    """
+    idata = _read(Path(path))
+    text = idata.attrs.get("bayesmm_model")
+    if text is None:
+        raise DataError(f"path={str(path)!r} holds no model of bayesmm: was it written by save()?")
+    return Fit(_restore(json.loads(text), idata, functions, family), idata)
+
+
+def _read(path: Path) -> xr.DataTree:
+    if path.suffix not in (".nc", ".zarr"):
+        raise DataError(f"path={str(path)!r}: a fit ends in '.nc' (netCDF) or '.zarr'.")
+    if not path.exists():
+        raise DataError(f"path={str(path)!r} does not exist.")
+    engine = "h5netcdf" if path.suffix == ".nc" else "zarr"
+    with xr.open_datatree(path, engine=engine) as tree:
+        return tree.load()
+
+
+def _restore(
+    text: dict,
+    idata: xr.DataTree,
+    functions: Mapping[str, Callable] | None,
+    family: Family | None,
+) -> Prepared:
+    try:
+        parsed = parse(text["formula"], functions)
+    except FormulaError as error:
+        raise FormulaError(
+            f"{error}\nThe formula of the file may call a function of the user's: pass it in "
+            'bm.load(path, functions={"f": f}).'
+        ) from error
+    if family is None:
+        if text["family"] not in families.names():
+            raise FamilyError(
+                f"The file was fitted with the family {text['family']!r}, which is not one of the "
+                "package's: pass it in bm.load(path, family=...)."
+            )
+        family = families.get(text["family"])
+    chosen = family.with_links(text["links"])
+    frame = _frame(text, idata)
+    with jax.enable_x64(True):
+        builder = DesignBuilder(parsed, functions)
+        design, response = builder.train(frame, chosen)
+        spec = specify(parsed, builder.schema, chosen, builder.layout, design, None, text["success"])
+    stored = {row["label"]: row for row in text["priors"]}
+    priors = tuple(
+        Assigned(a.slot, Prior.from_data(stored[a.slot.label]["prior"]), stored[a.slot.label]["key"])
+        for a in spec.priors
+    )
+    spec = type(spec)(**{**spec.__dict__, "priors": priors})
+    return Prepared(spec, frame, builder, design, response, dict(functions or {}))
+
+
+def _frame(text: dict, idata: xr.DataTree) -> Frame:
+    """The training columns with their kinds and levels."""
+    stored = idata["constant_data"].to_dataset()
+    columns = {}
+    for column in text["columns"]:
+        values = stored[column["name"]].to_numpy()
+        if column["kind"] == "category":
+            columns[column["name"]] = pd.Categorical(
+                values, categories=column["levels"], ordered=True
+            )
+        else:
+            columns[column["name"]] = values
+    table = pd.DataFrame(columns, index=pd.RangeIndex(stored.sizes["obs_id"]))
+    return Frame(table, stored["obs_id"].to_numpy())

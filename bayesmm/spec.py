@@ -1,0 +1,293 @@
+"""What a model is, without its data: frozen, free of arrays, compared by value, kept as text.
+
+`specify` is where a formula's names meet a family and its priors: it lists every number that needs
+a prior (`Slot`), gives it its default, scaled to the data, lets the user's priors take over, and
+refuses names that would clash in the posterior.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bayesmm.design import Design, PredictorDesign, PredictorLayout
+from bayesmm.errors import DataError, FamilyError, did_you_mean, listing
+from bayesmm.families import Family, Parameter, PriorRecord, resolve_prior
+from bayesmm.formula import Formula
+from bayesmm.priors import (
+    Assigned,
+    Prior,
+    Scale,
+    Slot,
+    half_student_t,
+    normal,
+    pack,
+    resolve,
+    robust_scale,
+    student_t,
+)
+from bayesmm.schema import Schema
+
+#: Scale of intercepts and sds where the link has no use for the data's.
+UNIT_SCALE = 2.5
+#: Zeros count as this before a link that is infinite there.
+ZERO_STANDS_FOR = 0.1
+#: Links under which a response has a scale of its own.
+SCALED_LINKS = ("identity", "log", "inverse", "sqrt")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model: formula, columns, family, the names of its variables, and its priors.
+
+    Attributes
+    ----------
+    formula : Formula
+        The parsed text.
+    schema : Schema
+        Columns and levels of the training data.
+    family : Family
+        The response distribution, with its links.
+    layout : tuple of PredictorLayout
+        One for each predictor.
+    priors : tuple of Assigned
+        Every slot with the prior in force.
+    success : str or None
+        The level of the response that counts as 1.
+    """
+
+    formula: Formula
+    schema: Schema
+    family: Family
+    layout: tuple[PredictorLayout, ...]
+    priors: tuple[Assigned, ...]
+    success: str | None = None
+
+    @property
+    def response(self) -> str:
+        """The name of the response."""
+        return self.formula.response.name
+
+    def pack(self):
+        """Return the priors' structure, and their numbers by variable."""
+        variables: dict[str, list[Assigned]] = {}
+        for assigned in self.priors:
+            variables.setdefault(assigned.slot.variable, []).append(assigned)
+        structures, numbers = [], {}
+        for variable, rows in variables.items():
+            scalar = rows[0].slot.coordinate is None
+            structure, values = pack(variable, [row.prior for row in rows], scalar=scalar)
+            structures.append(structure)
+            numbers[variable] = values
+        return tuple(structures), numbers
+
+    def to_text(self) -> str:
+        """Return what a file holds of the model, as JSON."""
+        return json.dumps(
+            {
+                "formula": list(self.formula.texts),
+                "family": self.family.name,
+                "links": dict(self.family.links),
+                "success": self.success,
+                "columns": [asdict(column) for column in self.schema.columns],
+                "priors": [
+                    {"label": a.slot.label, "key": a.key, "prior": a.prior.as_data()}
+                    for a in self.priors
+                ],
+            }
+        )
+
+
+def specify(
+    formula: Formula,
+    schema: Schema,
+    family: Family,
+    layout: Sequence[PredictorLayout],
+    design: Design,
+    priors: Mapping[str, Any] | None = None,
+    success: str | None = None,
+) -> ModelSpec:
+    """Return the specification of a model.
+
+    Parameters
+    ----------
+    formula, schema, family, layout, success
+        As in `ModelSpec`.
+    design : Design
+        Of the training data; default priors are scaled to it.
+    priors : mapping of str to NumPyro distribution, optional
+        The user's priors, by key.
+
+    Raises
+    ------
+    FamilyError
+        For a formula of a parameter that the family does not have.
+    PriorError
+        For a prior that does not fit.
+    DataError
+        For a used name that clashes with a variable or dimension of the posterior.
+    """
+    check_parameters(formula, family)
+    slots = list(_slots(family, layout, design))
+    spec = ModelSpec(
+        formula, schema, family, tuple(layout), resolve(slots, priors), success
+    )
+    _check_names(spec)
+    return spec
+
+
+def check_parameters(formula: Formula, family: Family) -> None:
+    """Refuse a formula of a parameter that the family does not have.
+
+    Raises
+    ------
+    FamilyError
+        Lists the parameters that it has.
+    """
+    known = [p.name for p in family.parameters]
+    for predictor in formula.predictors:
+        if predictor.parameter not in known:
+            hint = did_you_mean(predictor.parameter, known)
+            raise FamilyError(
+                f"There is a formula for {predictor.parameter!r}, which family={family.name!r} "
+                f"does not have.{hint} Its parameters are {listing(known)}."
+            )
+
+
+def response_scale(y: np.ndarray, family: Family) -> Scale:
+    """Return location and scale of a response on the scale of its linear predictor.
+
+    With s = 1.4826 mad(y) under the identity link (the sd where that is 0, and no floor, so that
+    the unit of y is of no account); s = max(2.5, 1.4826 mad(link(y))) under the other links that
+    give a response a scale; location 0 and s = 2.5 under the rest.
+
+    Parameters
+    ----------
+    y : numpy.ndarray
+        The response in the rows that count, shape (rows,).
+    family : Family
+        Whose mu is meant: for a lognormal, y is log(y) throughout.
+    """
+    if family.location == "log":
+        y = np.log(y)
+    residual = robust_scale(y)
+    sd = float(np.std(y, ddof=1)) if len(y) > 1 else 0.0
+    link = family.link("mu")
+    if link.name == "identity":
+        return Scale(float(np.median(y)), residual, sd, residual, sd)
+    if link.name not in SCALED_LINKS:
+        return Scale(0.0, UNIT_SCALE, 1.0, residual, sd)
+    linked = np.asarray(link.forward(np.where(y == 0, ZERO_STANDS_FOR, y)), dtype=np.float64)
+    s = max(UNIT_SCALE, robust_scale(linked))
+    return Scale(float(np.median(linked)), s, 1.0, residual, sd)
+
+
+def _slots(
+    family: Family, layout: Sequence[PredictorLayout], design: Design
+) -> Iterator[Slot]:
+    counted = slice(None) if design.weights is None else design.weights > 0
+    scale = response_scale(design.y[counted], family)
+    for names, rows in zip(layout, design.predictors, strict=True):
+        yield from _predictor_slots(family, names, rows, scale, counted)
+    modelled = {names.parameter for names in layout}
+    for parameter in family.parameters:
+        if parameter.name not in modelled:
+            # Every parameter but mu has a default of its own: `Family` sees to it.
+            record = parameter.prior or parameter.intercept_prior
+            prior = _parameter_prior(record, parameter, family, scale)
+            yield Slot(parameter.name, None, parameter.support, (parameter.name,), prior)
+
+
+def _predictor_slots(
+    family: Family, names: PredictorLayout, rows: PredictorDesign, scale: Scale, counted: Any
+) -> Iterator[Slot]:
+    suffix = names.suffix
+    main = names.parameter == "mu"
+    spread = scale.spread if main else 1.0
+    s = scale.s if main else UNIT_SCALE
+    first = int(names.has_intercept)
+    if names.has_intercept:
+        parameter = family.parameter(names.parameter)
+        default = (
+            student_t(3, scale.location, scale.s)
+            if main
+            else _parameter_prior(parameter.intercept_prior, parameter, family, scale)
+        )
+        yield Slot(f"Intercept{suffix}", None, "real", (f"Intercept{suffix}",), default)
+    widths = _spreads(rows.X[counted])
+    for j in range(first, len(names.coefs)):
+        keys = _keys(f"b{suffix}", names.coefs[j], names.terms[j])
+        default = normal(0.0, UNIT_SCALE * spread / widths[j])
+        yield Slot(f"b{suffix}", names.coefs[j], "real", keys, default)
+    for group, block in zip(names.groups, rows.groups, strict=True):
+        variable = f"sd{suffix}_{group.name}"
+        widths = _spreads(block.columns[counted])
+        for j, effect in enumerate(group.effects):
+            keys = (*_keys(variable, effect, group.terms[j]), "sd")
+            width = 1.0 if effect == "Intercept" else widths[j]
+            yield Slot(variable, effect, "positive", keys, half_student_t(3, s / width))
+        if group.correlated:
+            variable = f"cor{suffix}_{group.name}"
+            prior = Prior("LKJ", (("eta", 1.0),))
+            yield Slot(variable, None, "correlation", (variable, "cor"), prior)
+
+
+def _keys(variable: str, label: str, term: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((f"{variable}[{label}]", f"{variable}[{term}]", variable)))
+
+
+def _spreads(columns: np.ndarray) -> np.ndarray:
+    """The sd of each column; of a constant one its size, so that no prior is infinitely wide."""
+    if columns.shape[1] == 0:
+        return np.ones(0)
+    sd = columns.std(axis=0, ddof=1) if len(columns) > 1 else np.zeros(columns.shape[1])
+    size = np.sqrt((columns**2).mean(axis=0))
+    sd = np.where(sd > 1e-10 * size, sd, size)
+    return np.where(sd > 0, sd, 1.0)
+
+
+def _parameter_prior(
+    record: PriorRecord, parameter: Parameter, family: Family, scale: Scale
+) -> Prior:
+    """A parameter's default prior, with the words in its record replaced by the data's numbers."""
+    words = {"scale": scale.residual}
+    if scale.sd > 0:
+        words["link(sd)"] = float(family.link(parameter.name).forward(scale.sd))
+    return Prior.of(*resolve_prior(record, words))
+
+
+def _check_names(spec: ModelSpec) -> None:
+    """Refuse used names that would meet a variable or a dimension of the posterior."""
+    names = ["chain", "draw", "obs_id"]
+    own = {f"b{layout.suffix}" for layout in spec.layout}
+    names += dict.fromkeys(v for a in spec.priors if (v := a.slot.variable) not in own)
+    groups: dict[str, None] = {}
+    for layout in spec.layout:
+        names.append(f"coef{layout.suffix}")
+        if layout.coefs:
+            names.append(f"b{layout.suffix}")
+        prefix = f"{layout.parameter}_" if layout.suffix else ""
+        for group in layout.groups:
+            groups[group.name] = None
+            names.append(f"r{layout.suffix}_{group.name}")
+            names.append(f"{prefix}{group.name}_effect")
+            names.append(f"{prefix}{group.name}_effect_2")
+    for kind, name in [*(("group", g) for g in groups), ("response", spec.response)]:
+        if name in names:
+            raise DataError(
+                f"The {kind} {name!r} has the name of a variable or dimension of the posterior "
+                f"({listing(names, 40)}). Rename the column."
+            )
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    if doubled:
+        raise DataError(
+            f"Two things in the posterior would be called {doubled[0]!r}. Rename a grouping column."
+        )
+    for column in spec.schema.columns:
+        if column.name in ("chain", "draw", "obs_id"):
+            raise DataError(
+                f"The column {column.name!r} has the name of a dimension of the results. Rename it."
+            )
