@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
-from numpyro.distributions.util import is_prng_key, promote_shapes
+from numpyro.distributions.util import promote_shapes
+from numpyro.util import is_prng_key
 
 
 class HalfStudentT(dist.Distribution):

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 
 from bayesmm.engines.base import Draws
@@ -29,6 +30,8 @@ from bayesmm.model import Inputs, Program
 
 #: The most draws that one call of the compiled loop makes.
 CHUNK = 100
+#: How often a start with a finite density is looked for.
+ATTEMPTS = 20
 #: Seconds between two looks at the progress bar and the keyboard.
 PAUSE = 0.3
 
@@ -46,10 +49,10 @@ class Compiled:
     """The compiled functions of one `Kernel` and number of chains."""
 
     def __init__(self, kernel: Kernel, chains: int):
-        self._kernel = kernel
+        self._program = kernel.program
         self._chains = chains
-        self._numpyro = kernel.engine.kernel(kernel.program)
         self._executables: dict[Any, tuple[Any, Any]] = {}
+        self._start, self._sample = kernel.engine.kernel(kernel.warmup, self._potential)
 
     @cached_property
     def _mesh(self) -> Mesh:
@@ -68,10 +71,18 @@ class Compiled:
             )
         )
 
+    def _potential(self, inputs: Inputs):
+        """The negative log density of one flat position: a single array is the fastest for XLA."""
+        unravel = unraveller(self._program, inputs)
+        return lambda flat: -self._program.log_density(unravel(flat), inputs)
+
     def _init(self, keys: jax.Array, inputs: Inputs):
-        return jax.vmap(
-            lambda key: self._numpyro.init(key, self._kernel.warmup, None, (inputs,), {})
-        )(keys)
+        def one(key):
+            start, run = jax.random.split(key)
+            position, _ = ravel_pytree(self._program.start(start, inputs))
+            return self._start(run, position, inputs)
+
+        return jax.vmap(one)(keys)
 
     def _advance(self, state, inputs: Inputs, count: jax.Array):
         """Make `count` draws of every chain; return the state and records (chains, CHUNK, ...)."""
@@ -89,7 +100,7 @@ class Compiled:
 
         def draw(i, carry):
             state, kept = carry
-            state = jax.vmap(lambda s: self._numpyro.sample(s, (inputs,), {}))(state)
+            state = jax.vmap(self._sample, in_axes=(0, None))(state, inputs)
             kept = jax.tree.map(lambda rows, row: rows.at[:, i].set(row), kept, record(state))
             return state, kept
 
@@ -144,13 +155,7 @@ def drive(
         init, advance = _compiled(kernel, chains).executables(keys, inputs)
         compile_time = time.perf_counter() - start
         start = time.perf_counter()
-        state = init(keys, inputs)
-        if not np.isfinite(np.asarray(state.potential_energy)).all():
-            raise SamplerError(
-                "No starting point with a finite density was found. The priors and the data "
-                "probably disagree: look at model.prior_predictive(), and at the units of the "
-                "predictors."
-            )
+        state = _finite_start(init, keys, inputs)
         kept: list[dict[str, Any]] = []
         done, divergences, size, interrupted = 0, 0, 10, False
         while done < warmup + draws:
@@ -184,9 +189,43 @@ def drive(
             BayesmmWarning,
             stacklevel=2,
         )
-    positions = joined.pop("z")
+    flat = joined.pop("z")
+    unravel = unraveller(kernel.program, inputs)
+    positions = jax.tree.map(np.asarray, jax.vmap(jax.vmap(unravel))(flat))
     statistics = kernel.engine.statistics(joined)
     return Draws(positions, statistics, sampling_time, compile_time, warmup, interrupted)
+
+
+def unraveller(program: Program, inputs: Inputs):
+    """Return the function that gives a flat position its sites and shapes back."""
+    shapes = jax.eval_shape(program.start, jax.random.key(0), inputs)
+    _, unravel = ravel_pytree(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
+    return unravel
+
+
+def _finite_start(init, keys: jax.Array, inputs: Inputs):
+    """Start every chain where density and gradient are finite, drawing anew where they are not."""
+    state = init(keys, inputs)
+    for attempt in range(ATTEMPTS):
+        energy, gradient = np.asarray(state.potential_energy), np.asarray(state.z_grad)
+        bad = ~(np.isfinite(energy) & np.isfinite(gradient).all(axis=1))
+        if not bad.any():
+            return state
+        redrawn = init(jax.vmap(lambda k: jax.random.fold_in(k, attempt))(keys), inputs)
+        state = jax.tree.map(lambda old, new: _where_chain(bad, new, old), state, redrawn)
+    raise SamplerError(
+        f"No starting point with a finite density was found in {ATTEMPTS} attempts. The priors and "
+        "the data probably disagree: look at model.prior_predictive(), and at the units of the "
+        "predictors."
+    )
+
+
+def _where_chain(which: np.ndarray, new: jax.Array, old: jax.Array) -> jax.Array:
+    """Take the chains in `which` from `new`, the others from `old`."""
+    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
+        data = _where_chain(which, jax.random.key_data(new), jax.random.key_data(old))
+        return jax.random.wrap_key_data(data)
+    return jnp.where(which.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def _next_size(count: int, seconds: float) -> int:

@@ -1,11 +1,11 @@
 """The No-U-Turn sampler: NumPyro's kernel, driven by `driver.py`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import numpy as np
-from numpyro.infer import NUTS as NumpyroNUTS
-from numpyro.infer import init_to_median
+from numpyro.infer.hmc import hmc
 
 from bayesmm.engines.base import Draws, whole_number
 from bayesmm.engines.driver import Kernel, drive
@@ -76,17 +76,29 @@ class NUTS:
             kernel, inputs, draws=draws, warmup=warmup, chains=chains, key=key, progress=progress
         )
 
-    def kernel(self, program: Program) -> NumpyroNUTS:
-        """Return NumPyro's kernel for a program."""
-        return NumpyroNUTS(
-            program.model,
-            target_accept_prob=self.target_accept,
-            max_tree_depth=self.max_tree_depth,
-            # The median of 15 prior draws: near what the prior believes, and spread by a third of
-            # its sd, so that R-hat means something; uniform(-2, 2) would start an intercept of
-            # 288 at 0, and single draws of a half-t have wild tails.
-            init_strategy=init_to_median(num_samples=15),
-        )
+    def kernel(self, warmup: int, potential: Callable) -> tuple[Callable, Callable]:
+        """Return NumPyro's ``init(key, position, data)`` and ``sample(state, data)``.
+
+        Parameters
+        ----------
+        warmup : int
+            Draws during which step size and metric are tuned.
+        potential : callable
+            ``potential(data)`` is the negative log density as a function of the position.
+        """
+        init, sample = hmc(potential_fn_gen=potential, algo="NUTS")
+
+        def init_kernel(key, position, data):
+            return init(
+                position,
+                warmup,
+                target_accept_prob=self.target_accept,
+                max_tree_depth=self.max_tree_depth,
+                model_args=(data,),
+                rng_key=key,
+            )
+
+        return init_kernel, lambda state, data: sample(state, (data,))
 
     def statistics(self, record: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return ArviZ's sample statistics from what the driver recorded."""

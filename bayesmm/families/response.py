@@ -134,7 +134,7 @@ class ResponseKind:
     def _numbers(self, y, name: str, family: str) -> np.ndarray:
         values = np.asarray(y)
         if values.dtype.kind not in "biuf":
-            first = repr(values.flat[0]) if values.size else "nothing"
+            first = repr(values.ravel()[:1].tolist()[0]) if values.size else "nothing"
             raise DataError(
                 f"{name}: family {family!r} takes {self.description}, and this column is not "
                 f"numeric (dtype {values.dtype}, first value {first}). Convert it to numbers"

@@ -112,23 +112,25 @@ class _Algebra:
         self.source = source
         self.builder = Builder(source, functions)
 
-    def expand(self, node: Any) -> Sum:
+    def expand(self, node: Any, near: int | None = None) -> Sum:
+        """Expand a tree; `near` is the place to point at where the tree has none (a number)."""
         at = position(node)
+        at = near if at is None else at
         if _is(node, "PLUS", "MINUS"):
             return self._sum(node)
         if _is(node, *_PRODUCTS):
             return self._product(node)
         match node:
             case Grouping(expression=inner):
-                return self._group(inner) if _is(inner, _BAR) else self.expand(inner)
+                return self._group(inner) if _is(inner, _BAR) else self.expand(inner, near)
             case Literal(value=value):
                 if type(value) is int and value in (0, 1):
                     return Sum(intercept=value == 1)
                 raise self.source.error(
-                    f"{value!r} is no term: only 1 (an intercept) and 0 (none) stand alone"
+                    f"{value!r} is no term: only 1 (an intercept) and 0 (none) stand alone", at
                 )
             case Unary(operator=sign, right=right):
-                inner = self.expand(right)
+                inner = self.expand(right, sign.start)
                 if sign.kind == "PLUS":
                     return inner
                 if inner.intercept is None or inner.terms or inner.groups:
@@ -164,7 +166,7 @@ class _Algebra:
             node = node.left
         total = self.expand(node)
         for sign, right in reversed(steps):
-            other = self.expand(right)
+            other = self.expand(right, sign.start)
             if sign.kind == "PLUS":
                 total.add(other.terms.values())
                 total.groups += other.groups
@@ -200,7 +202,7 @@ class _Algebra:
 
     def _factor(self, node: Any, sign: Any) -> list[Term]:
         """Return the terms of one side of a product."""
-        side = self.expand(node)
+        side = self.expand(node, sign.start)
         at = sign.start
         if side.groups:
             raise self.source.error(
@@ -264,7 +266,7 @@ class _Algebra:
                 "(x | ID | g), which correlates several group terms, is not built: write (x | g)",
                 left.operator.start,
             )
-        effects = self.expand(left)
+        effects = self.expand(left, sign.start)
         if effects.groups:
             raise self.source.error("a group term cannot stand within another", sign.start)
         if any(term.is_offset for term in effects.terms.values()):

@@ -183,7 +183,10 @@ def read_tree(source: Source, tokens: list[Token]) -> Any:
     try:
         tree = parser.parse()
     except ParseError as error:
-        raise source.error(_parse_problem(parser, error), parser.peek().start) from None
+        place = parser.peek()
+        if "assignment" in str(error):  # found when its right side has been read already
+            place = next(t for t in reversed(tokens[: parser.current]) if t.kind == "EQUAL")
+        raise source.error(_parse_problem(parser, error), place.start) from None
     rest = parser.peek()
     if rest.kind != "EOF":
         raise source.error(_rest_problem(rest, parser.previous()), rest.start)

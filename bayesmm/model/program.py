@@ -26,6 +26,7 @@ from bayesmm.covariance import structure_for
 from bayesmm.design import Design, GroupLayout, PredictorDesign, PredictorLayout
 from bayesmm.families import Family
 from bayesmm.model.predictor import distribution, log_likelihood
+from bayesmm.model.start import starting_point
 from bayesmm.priors import VectorPrior, sample_vector
 
 Parameterization = Literal["noncentered", "centered"]
@@ -105,6 +106,10 @@ class Program:
         with handlers.trace() as trace:
             quantities = seeded(inputs)
         return quantities, trace[self.response]["value"]
+
+    def start(self, key: jax.Array, inputs: Inputs) -> dict[str, jax.Array]:
+        """Return a random starting point in the sampler's unconstrained coordinates."""
+        return starting_point(self.model, key, inputs)
 
     def log_density(self, unconstrained: Mapping[str, jax.Array], inputs: Inputs) -> jax.Array:
         """Return the log density in the sampler's unconstrained coordinates, for one position."""
