@@ -73,8 +73,15 @@ class Compiled:
 
     def _potential(self, inputs: Inputs):
         """The negative log density of one flat position: a single array is the fastest for XLA."""
-        unravel = unraveller(self._program, inputs)
-        return lambda flat: -self._program.log_density(unravel(flat), inputs)
+        return lambda flat: self._energy(flat, inputs)
+
+    @cached_property
+    def _energy(self):
+        # NUTS asks for the density in several places of its program: jitted, it is traced once.
+        def energy(flat, inputs):
+            return -self._program.log_density(unraveller(self._program, inputs)(flat), inputs)
+
+        return jax.jit(energy)
 
     def _init(self, keys: jax.Array, inputs: Inputs):
         def one(key):

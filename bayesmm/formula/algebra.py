@@ -111,6 +111,7 @@ class _Algebra:
     def __init__(self, source: Source, functions: Mapping[str, Transform] | None) -> None:
         self.source = source
         self.builder = Builder(source, functions)
+        self._made = 0
 
     def expand(self, node: Any, near: int | None = None) -> Sum:
         """Expand a tree; `near` is the place to point at where the tree has none (a number)."""
@@ -192,7 +193,7 @@ class _Algebra:
             parents = [tuple(part for term in left for part in term.parts)]
         else:
             parents = [term.parts for term in left]
-        self._bound(len(left) + len(right) + len(parents) * len(right), sign)
+        self._spend(len(left) + len(right) + len(parents) * len(right), sign)
         if sign.kind in ("STAR", "SLASH"):
             result.add(left)
         if sign.kind == "STAR":
@@ -234,7 +235,7 @@ class _Algebra:
                 sign.start,
             )
         orders = range(2, min(value, len(terms)) + 1)
-        self._bound(len(terms) + sum(comb(len(terms), k) for k in orders), sign)
+        self._spend(len(terms) + sum(comb(len(terms), k) for k in orders), sign)
         result = Sum()
         result.add(terms)
         for k in orders:
@@ -250,6 +251,11 @@ class _Algebra:
                 f"an interaction of more than {MAX_ORDER} variables is refused", sign.start
             )
         return Term(tuple(unique.values()))
+
+    def _spend(self, count: int, sign: Any) -> None:
+        """Bound the terms of one product, and of all products: many may come to the same terms."""
+        self._made += count
+        self._bound(max(count, self._made // 10), sign)
 
     def _bound(self, count: int, sign: Any) -> None:
         if count > MAX_TERMS:

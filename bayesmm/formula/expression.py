@@ -220,7 +220,7 @@ def evaluate_safely(expression: Expression, frame: pd.DataFrame, state: State) -
     try:
         with np.errstate(all="ignore"):
             return expression.value(frame, state)
-    except (DataError, RecursionError):
+    except DataError:
         raise
     except Exception as error:
         raise DataError(

@@ -20,7 +20,7 @@ from bayesmm.formula.algebra import Sum, expand, expand_text, group_text
 from bayesmm.formula.expression import Application, Expression
 from bayesmm.formula.functions import ADDITIONS, ADDITIONS_NOT_BUILT, Transform, check_functions
 from bayesmm.formula.parts import GroupTerm, Predictor, Response
-from bayesmm.formula.safety import Builder, column_name
+from bayesmm.formula.safety import Builder, column_name, plain_name
 from bayesmm.formula.text import (
     MAX_LENGTH,
     Source,
@@ -30,7 +30,6 @@ from bayesmm.formula.text import (
     scan,
     shallow,
     split_sides,
-    unquote,
 )
 
 _EXAMPLE = "write one such as 'y ~ x + (1 | g)'"
@@ -222,7 +221,9 @@ def _response(
     level = None
     if isinstance(node, Variable) and node.level is not None:
         # y[yes] and y[`a b`] arrive as names, y["yes"] as a string with its lexeme.
-        level = node.level.value if node.level.lexeme else unquote(node.level.value)
+        level = node.level.value
+        if not node.level.lexeme:
+            level = plain_name(source, level, position(node))
         node = Variable(node.name)
     expression = _part_of_response(source, node, functions)
     if not expression.columns:

@@ -43,12 +43,17 @@ _OPERATORS = ("+", "-", "*", "/", "**", *_COMPARISONS)
 
 def column_name(source: Source, token: Any) -> str:
     """Return the column that a name token stands for."""
-    name = unquote(token.lexeme)
+    return plain_name(source, token.lexeme, getattr(token, "start", None))
+
+
+def plain_name(source: Source, lexeme: str, at: int | None) -> str:
+    """Return a name without its backquotes, and refuse those that Python gives a meaning."""
+    name = unquote(lexeme)
     if any(piece.startswith("__") for piece in name.split(".")):
         raise source.error(
             f"the name {name!r} is not allowed, since names with leading double underscores belong "
-            "to Python: rename the column",
-            getattr(token, "start", None),
+            "to Python: rename it in the data",
+            at,
         )
     return name
 
@@ -114,7 +119,7 @@ class Builder:
         return Constant(value, np.format_float_positional(value, trim="0"))
 
     def _operand(self, node: Any, sign: Any, depth: int) -> Expression:
-        if isinstance(node, Literal) and not isinstance(node.value, (int, float)):
+        if isinstance(node, Literal) and type(node.value) not in (int, float):
             if not (sign.lexeme in ("==", "!=") and isinstance(node.value, str)):
                 raise self.source.error(
                     f"{sign.lexeme!r} works on numbers, and {node.value!r} is none", sign.start

@@ -157,7 +157,6 @@ def test_strings_as_factor(frame):
 )
 def test_known_columns(text, expected, frame):
     np.testing.assert_allclose(column(text, frame), np.asarray(expected(frame), float), rtol=1e-12)
-    assert fit(f"1 + {text}", frame).labels[1].startswith(text if text[0] != "{" else "I(")
 
 
 def test_orthogonal_polynomial(frame):
@@ -377,7 +376,7 @@ def test_variables(frame):
 def test_wide_and_long_data_are_quick():
     rng = np.random.default_rng(0)
     wide = pd.DataFrame({f"x{i}": rng.normal(size=4) for i in range(1_500)}).assign(f=list("abab"))
-    assert Terms("1 + " + " + ".join(wide.columns)).fit(wide).matrix.shape == (4, 1_502 - 1)
+    assert Terms("1 + " + " + ".join(wide.columns)).fit(wide).matrix.shape == (4, 1_502)
 
 
 def test_evaluate(frame):
