@@ -216,6 +216,9 @@ class DesignBuilder:
         evaluated: list[tuple[Columns, list[Columns]]],
         response: ResponseData | None,
     ) -> Design:
+        for common, blocks in evaluated:
+            for columns in (common, *blocks):
+                _check_finite(columns)
         index = {g.name: g.index(frame.columns) for g in self.schema.groupings}
         levels = {g.name: len(g.cells) for g in self.schema.groupings}
         predictors = []
@@ -236,20 +239,8 @@ class DesignBuilder:
 
 
 def _layout(predictor: Predictor, common: Columns, blocks: list[Columns]) -> PredictorLayout:
-    for factor, levels in common.factors:
-        if len(levels) < 2:
-            raise DataError(
-                f"The factor {factor!r} has one level ({listing(levels)}), so it has no effect to "
-                "estimate. Leave it out, or check whether rows were lost."
-            )
     groups: dict[str, list[tuple[Columns, bool]]] = {}
     for term, columns in zip(predictor.groups, blocks, strict=True):
-        for factor, levels in columns.factors:
-            if len(levels) < 2:
-                raise DataError(
-                    f"The factor {factor!r} in ({term.effects} | {term.name}) has one level "
-                    f"({listing(levels)}). Leave it out."
-                )
         groups.setdefault(term.name, []).append((columns, term.correlated))
     layouts = []
     for name, parts in groups.items():
@@ -268,6 +259,22 @@ def _layout(predictor: Predictor, common: Columns, blocks: list[Columns]) -> Pre
         terms = tuple(term for columns, _ in parts for term in columns.terms)
         layouts.append(GroupLayout(name, effects, terms, tuple(spans)))
     return PredictorLayout(predictor.parameter, common.labels, common.terms, tuple(layouts))
+
+
+def _check_finite(columns: Columns) -> None:
+    """Refuse NaN or infinity that a transform made of finite data."""
+    parts = [(columns.matrix[:, j], columns.terms[j]) for j in range(columns.matrix.shape[1])]
+    if columns.offset is not None:
+        parts.append((columns.offset, "offset"))
+    for values, term in parts:
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise DataError(
+                f"{term!r} makes {values[row]} of finite data in {int((~finite).sum())} rows (the "
+                f"first is row {row}). Use a transform that is defined for every row, or drop "
+                "those rows."
+            )
 
 
 def _centre(layout: PredictorLayout, X: np.ndarray) -> np.ndarray:

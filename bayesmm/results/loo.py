@@ -61,7 +61,7 @@ def _joined(parts: list, keep_pointwise: bool | None):
     first.elpd = float(elpd_i.sum())
     first.p = float(sum(part.p for part in parts))
     first.n_data_points = elpd_i.size
-    first.se = float(np.sqrt(elpd_i.size * np.var(elpd_i.to_numpy())))
+    first.se = float(np.sqrt(elpd_i.size * np.var(elpd_i.to_numpy(), ddof=1)))
     first.warning = any(part.warning for part in parts)
     wanted = rcParams["stats.ic_pointwise"] if keep_pointwise is None else keep_pointwise
     first.elpd_i = elpd_i if wanted else None
