@@ -160,7 +160,7 @@ class Model:
         if not isinstance(log_likelihood, bool) and log_likelihood != "auto":
             raise SamplerError(f"log_likelihood={log_likelihood!r}: write True, False or 'auto'.")
         engine = NUTS() if engine is None else engine
-        if not hasattr(engine, "run"):
+        if isinstance(engine, type) or not hasattr(engine, "run"):
             raise SamplerError(f"engine={engine!r}: write an engine, such as bm.NUTS().")
         store = log_likelihood
         if store == "auto":
@@ -192,9 +192,7 @@ class Model:
             "data_fingerprint": self._prepared.fingerprint,
             "bayesmm_version": importlib.metadata.version("bayesmm"),
         }
-        idata = to_datatree(
-            self._prepared, program, found, log_likelihood=bool(store), attrs=attrs
-        )
+        idata = to_datatree(self._prepared, program, found, log_likelihood=bool(store), attrs=attrs)
         return Fit(self._prepared, idata)
 
     def prior_predictive(self, draws: int = 500, seed: int | None = None) -> xr.DataTree:
@@ -271,9 +269,7 @@ def fit(
     BayesmmError
         As `Model` and `Model.fit` do.
     """
-    model = Model(
-        formula, data, family, priors, link=link, functions=functions, missing=missing
-    )
+    model = Model(formula, data, family, priors, link=link, functions=functions, missing=missing)
     return model.fit(**sampling)
 
 

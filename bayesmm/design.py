@@ -176,6 +176,8 @@ class DesignBuilder:
             For data that no model of this formula and family can be fitted to: see the modules
             `schema` and `response`; also a rank-deficient population part.
         """
+        if self.formula.response is None:
+            raise FormulaError("The formula has no response. Write one on the left: y ~ x.")
         response = read_response(self.formula.response, frame, family, self.functions)
         factors = dict.fromkeys(g.factors for p in self.formula.predictors for g in p.groups)
         self.schema = read_schema(frame, factors)
@@ -183,11 +185,10 @@ class DesignBuilder:
             (common.fit(frame.columns), [block.fit(frame.columns) for block in blocks])
             for common, blocks in self._terms
         ]
+        _check_finite(evaluated)
         self.layout = tuple(
             _layout(predictor, common, blocks)
-            for predictor, (common, blocks) in zip(
-                self.formula.predictors, evaluated, strict=True
-            )
+            for predictor, (common, blocks) in zip(self.formula.predictors, evaluated, strict=True)
         )
         counted = response.counted
         self._centres = tuple(
@@ -208,6 +209,7 @@ class DesignBuilder:
             (common.transform(frame.columns), [b.transform(frame.columns) for b in blocks])
             for common, blocks in self._terms
         ]
+        _check_finite(evaluated)
         return self._assemble(frame, evaluated, None)
 
     def _assemble(
@@ -216,9 +218,6 @@ class DesignBuilder:
         evaluated: list[tuple[Columns, list[Columns]]],
         response: ResponseData | None,
     ) -> Design:
-        for common, blocks in evaluated:
-            for columns in (common, *blocks):
-                _check_finite(columns)
         index = {g.name: g.index(frame.columns) for g in self.schema.groupings}
         levels = {g.name: len(g.cells) for g in self.schema.groupings}
         predictors = []
@@ -261,11 +260,13 @@ def _layout(predictor: Predictor, common: Columns, blocks: list[Columns]) -> Pre
     return PredictorLayout(predictor.parameter, common.labels, common.terms, tuple(layouts))
 
 
-def _check_finite(columns: Columns) -> None:
+def _check_finite(evaluated: list[tuple[Columns, list[Columns]]]) -> None:
     """Refuse NaN or infinity that a transform made of finite data."""
-    parts = [(columns.matrix[:, j], columns.terms[j]) for j in range(columns.matrix.shape[1])]
-    if columns.offset is not None:
-        parts.append((columns.offset, "offset"))
+    parts = []
+    for columns in (c for common, blocks in evaluated for c in (common, *blocks)):
+        parts += zip(columns.matrix.T, columns.terms, strict=True)
+        if columns.offset is not None:
+            parts.append((columns.offset, "offset"))
     for values, term in parts:
         finite = np.isfinite(values)
         if not finite.all():

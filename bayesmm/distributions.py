@@ -2,7 +2,10 @@
 
 Each is a NumPyro distribution that can be simulated from, because a prior that cannot be drawn
 from has no prior predictive. To add one, write it here; `priors.py` finds it by its class name.
+`aligned` is the one line that every distribution's constructor needs.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,12 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.util import promote_shapes
 from numpyro.util import is_prng_key
+
+
+def aligned(*parameters) -> tuple[Any, tuple[int, ...]]:
+    """Return a distribution's parameters with equal numbers of axes, and their batch shape."""
+    shape = jax.lax.broadcast_shapes(*map(jnp.shape, parameters))
+    return promote_shapes(*parameters, shape=shape), shape
 
 
 class HalfStudentT(dist.Distribution):
@@ -29,15 +38,18 @@ class HalfStudentT(dist.Distribution):
     """
 
     arg_constraints = {"df": constraints.positive, "scale": constraints.positive}
-    support = constraints.positive
     reparametrized_params = ["scale"]
 
     def __init__(self, df, scale=1.0, *, validate_args=None):
-        self.df, self.scale = promote_shapes(df, scale)
-        batch_shape = jax.lax.broadcast_shapes(jnp.shape(df), jnp.shape(scale))
+        (self.df, self.scale), batch_shape = aligned(df, scale)
         super().__init__(batch_shape, validate_args=validate_args)
 
-    def sample(self, key, sample_shape=()):
+    @property
+    def support(self) -> Any:
+        """Positive values."""
+        return constraints.positive
+
+    def sample(self, key: Any, sample_shape=()):
         """Draw ``|t|``, shape sample_shape + batch_shape."""
         return jnp.abs(dist.StudentT(self.df, 0.0, self.scale).sample(key, sample_shape))
 
@@ -84,16 +96,15 @@ class TruncatedGamma(dist.Distribution):
     }
 
     def __init__(self, concentration, rate=1.0, low=0.0, *, validate_args=None):
-        self.concentration, self.rate, self.low = promote_shapes(concentration, rate, low)
-        batch_shape = jax.lax.broadcast_shapes(*map(jnp.shape, (concentration, rate, low)))
+        (self.concentration, self.rate, self.low), batch_shape = aligned(concentration, rate, low)
         super().__init__(batch_shape, validate_args=validate_args)
 
-    @constraints.dependent_property(is_discrete=False, event_dim=0)
-    def support(self):
+    @property
+    def support(self) -> Any:
         """Values above `low`."""
         return constraints.greater_than(self.low)
 
-    def sample(self, key, sample_shape=()):
+    def sample(self, key: Any, sample_shape=()):
         """Draw by rejection, shape sample_shape + batch_shape."""
         if not is_prng_key(key):
             raise ValueError("key must be a single PRNG key.")

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from numpyro.distributions import truncated
+from numpyro.distributions import constraints, truncated
 
 from bayesmm import distributions
 from bayesmm.errors import PriorError, did_you_mean, listing
@@ -218,10 +218,14 @@ def normal(loc: float, scale: float) -> Prior:
     return Prior("Normal", (("loc", float(loc)), ("scale", float(scale))))
 
 
+def normal_mad(values: np.ndarray) -> float:
+    """Return 1.4826 times the median absolute deviation: the sd, where values are normal."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
 def robust_scale(values: np.ndarray) -> float:
     """Return 1.4826 times the median absolute deviation, or the sd where that is 0."""
-    mad = 1.4826 * float(np.median(np.abs(values - np.median(values))))
-    return mad if mad > 0 else float(np.std(values, ddof=1))
+    return normal_mad(values) or float(np.std(values, ddof=min(1, len(values) - 1)))
 
 
 def as_prior(value: Any, key: str) -> tuple[Prior, tuple[int, ...]]:
@@ -237,7 +241,12 @@ def as_prior(value: Any, key: str) -> tuple[Prior, tuple[int, ...]]:
     if isinstance(value, LKJ):
         return Prior("LKJ", (("eta", float(value.eta)),)), ()
     if isinstance(value, dist.LKJ | dist.LKJCholesky):
-        return Prior("LKJ", (("eta", float(value.concentration)),)), ()
+        if np.ndim(value.concentration):
+            raise PriorError(
+                f"priors[{key!r}] is an LKJ of shape {np.shape(value.concentration)}. Write "
+                "bm.LKJ(eta) with one number."
+            )
+        return Prior("LKJ", (("eta", np.asarray(value.concentration).item()),)), ()
     if inspect.isclass(value) and issubclass(value, dist.Distribution):
         raise PriorError(
             f"priors[{key!r}] is the class {value.__name__}. Write an instance, with its numbers."
@@ -353,16 +362,16 @@ def pack(variable: str, priors: Sequence[Prior], *, scalar: bool = False):
     return VectorPrior(variable, None if scalar else len(priors), tuple(sites)), tuple(numbers)
 
 
-def sample_vector(prior: VectorPrior, numbers: Sequence[Mapping[str, Any]]):
+def sample_vector(prior: VectorPrior, numbers: Sequence[Mapping[str, Any]]) -> jax.Array:
     """Sample a variable in a NumPyro model, shape () or (size,)."""
     if prior.size is None:
         site = prior.sites[0]
-        return numpyro.sample(site.name, site.structure.distribution(numbers[0]))
+        return jnp.asarray(numpyro.sample(site.name, site.structure.distribution(numbers[0])))
     parts, order = [], []
     for site, values in zip(prior.sites, numbers, strict=True):
         # Arrays of distinct shape () and (k,) meet here; expand says how many there are.
         each = site.structure.distribution(values).expand((len(site.positions),)).to_event(1)
-        parts.append(numpyro.sample(site.name, each))
+        parts.append(jnp.asarray(numpyro.sample(site.name, each)))
         order.extend(site.positions)
     if len(parts) == 1:
         return parts[0]
@@ -397,10 +406,16 @@ def _plain_prior(value: dist.Distribution, key: str) -> Prior:
             raise PriorError(problem)
     except PriorError as error:
         raise PriorError(problem) from error
-    wants = list(inspect.signature(type(value).__init__).parameters)
+    if isinstance(value, dist.Delta):
+        raise PriorError(
+            f"priors[{key!r}] is a Delta, and a parameter that is fixed cannot be sampled. Leave "
+            "the term out, or give a known coefficient as offset(2 * x)."
+        )
+    wants = inspect.signature(type(value).__init__).parameters
     names = [n for n in type(value).arg_constraints if n in wants]
     base = _plain_prior(value.base_dist, key) if "base_dist" in wants else None  # type: ignore[attr-defined]
-    if not names and base is None:
+    required = {n for n, p in wants.items() if p.default is p.empty and n != "self"}
+    if not (names or base) or required - {*names, "base_dist"}:
         raise PriorError(problem)
     args = []
     for n in names:
@@ -410,7 +425,7 @@ def _plain_prior(value: dist.Distribution, key: str) -> Prior:
             raise PriorError(f"priors[{key!r}]: {name} has {n}={getattr(value, n)!r}. Use numbers.")
         # Out of a parameter's own constraint, a density is NaN long after the mistake was made.
         constraint = type(value).arg_constraints[n]
-        if not getattr(constraint, "is_dependent", False) and not np.all(constraint(number)):
+        if not constraints.is_dependent(constraint) and not np.all(constraint(number)):
             raise PriorError(
                 f"priors[{key!r}]: {name} has {n}={number.tolist()}, which is not allowed there "
                 f"({type(constraint).__name__.strip('_').lower()} is wanted)."

@@ -113,7 +113,9 @@ def read_response(
     return data
 
 
-def _as_numbers(value: np.ndarray | pd.Series, response: Response, family: Family) -> ResponseData:
+def _as_numbers(
+    value: np.ndarray | pd.Categorical, response: Response, family: Family
+) -> ResponseData:
     name = response.name
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, pd.CategoricalDtype):

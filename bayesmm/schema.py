@@ -80,7 +80,7 @@ class Grouping:
         for position, factor in enumerate(self.factors):
             known = pd.Index([cell[position] for cell in self.cells], dtype=object)
             distinct = known.unique()
-            code = _codes(frame[factor], distinct)
+            code = _codes(pd.Series(frame[factor]), distinct)
             unseen |= code < 0
             codes = codes * len(distinct) + code
             known_codes = known_codes * len(distinct) + distinct.get_indexer(known)
@@ -191,7 +191,7 @@ def read_frame(data: Any, variables: Sequence[str], *, missing: Missing = "drop"
             row = int(np.argmin(np.isfinite(table[name].to_numpy())))
             raise DataError(
                 f"Column {name!r} has an infinite value ({table[name][row]} in row "
-                f"{index[kept][row]!r}). Replace it or drop the row."
+                f"{index[kept].tolist()[row]!r}). Replace it or drop the row."
             )
     return Frame(table, _row_labels(index[kept]), n_missing)
 
@@ -246,7 +246,7 @@ def _codes(series: pd.Series, levels: pd.Index) -> np.ndarray:
 
 
 def _grouping(frame: pd.DataFrame, factors: tuple[str, ...]) -> Grouping:
-    parts = [as_labels(frame[factor]) for factor in factors]
+    parts = [as_labels(pd.Series(frame[factor])) for factor in factors]
     combined = np.zeros(len(frame), dtype=np.int64)
     for part in parts:
         combined = combined * len(part.categories) + part.codes
@@ -300,6 +300,8 @@ def _plain_column(name: str, series: nw.Series) -> pd.Series:
         values = pd.Series(
             pd.Categorical(series.to_list(), categories=list(series.dtype.categories))
         )
+    elif isinstance(series.dtype, nw.Categorical) and series.implementation.is_pyarrow():
+        values = native.to_pandas()  # as a category, with the order of the dictionary
     elif series.dtype.is_numeric():
         filled = series.to_list() if series.is_null().any() else series.to_numpy()
         values = pd.Series(filled, dtype=None if not series.is_null().any() else "Float64")
@@ -314,7 +316,8 @@ def _plain_column(name: str, series: nw.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values.dtype):
         return values
     if pd.api.types.is_datetime64_any_dtype(values.dtype) or values.dtype.kind == "m":
-        return _category(name, values.astype(str).where(values.notna()), None)
+        levels = values.dropna().sort_values().astype(str).unique().tolist()
+        return _category(name, values.astype(str).where(values.notna()), levels)
     present = values.dropna()
     kinds = {type(value) for value in present}
     if kinds and kinds <= {bool, np.bool_}:
@@ -344,7 +347,7 @@ def _category(name: str, values: pd.Series, levels: list | None) -> pd.Series:
             f"Column {name!r} has two levels with the same text. Rename one of them: "
             f"{listing(sorted({x for x in labels if labels.count(x) > 1}))}."
         )
-    codes = pd.Categorical(values, categories=levels).codes
+    codes = pd.Index(levels, dtype=object).get_indexer(pd.Index(values, dtype=object))
     return pd.Series(pd.Categorical.from_codes(codes, categories=labels, ordered=True))
 
 

@@ -24,6 +24,7 @@ from bayesmm.priors import (
     Slot,
     half_student_t,
     normal,
+    normal_mad,
     pack,
     resolve,
     robust_scale,
@@ -69,7 +70,7 @@ class ModelSpec:
     @property
     def response(self) -> str:
         """The name of the response."""
-        return self.formula.response.name
+        return self.formula.response.name if self.formula.response else ""
 
     def pack(self):
         """Return the priors' structure, and their numbers by variable."""
@@ -132,9 +133,7 @@ def specify(
     """
     check_parameters(formula, family)
     slots = list(_slots(family, layout, design))
-    spec = ModelSpec(
-        formula, schema, family, tuple(layout), resolve(slots, priors), success
-    )
+    spec = ModelSpec(formula, schema, family, tuple(layout), resolve(slots, priors), success)
     _check_names(spec)
     return spec
 
@@ -175,21 +174,24 @@ def response_scale(y: np.ndarray, family: Family) -> Scale:
         y = np.log(y)
     residual = robust_scale(y)
     sd = float(np.std(y, ddof=1)) if len(y) > 1 else 0.0
+    if sd == 0:  # only counts can be constant (`read_response`); they have a unit of their own
+        residual = sd = UNIT_SCALE
     link = family.link("mu")
     if link.name == "identity":
         return Scale(float(np.median(y)), residual, sd, residual, sd)
     if link.name not in SCALED_LINKS:
         return Scale(0.0, UNIT_SCALE, 1.0, residual, sd)
     linked = np.asarray(link.forward(np.where(y == 0, ZERO_STANDS_FOR, y)), dtype=np.float64)
-    s = max(UNIT_SCALE, robust_scale(linked))
+    linked = linked[np.isfinite(linked)]  # negative values have no logarithm
+    if linked.size == 0:
+        return Scale(0.0, UNIT_SCALE, 1.0, residual, sd)
+    s = max(UNIT_SCALE, normal_mad(linked))
     return Scale(float(np.median(linked)), s, 1.0, residual, sd)
 
 
-def _slots(
-    family: Family, layout: Sequence[PredictorLayout], design: Design
-) -> Iterator[Slot]:
+def _slots(family: Family, layout: Sequence[PredictorLayout], design: Design) -> Iterator[Slot]:
     counted = slice(None) if design.weights is None else design.weights > 0
-    scale = response_scale(design.y[counted], family)
+    scale = response_scale(np.asarray(design.y)[counted], family)
     for names, rows in zip(layout, design.predictors, strict=True):
         yield from _predictor_slots(family, names, rows, scale, counted)
     modelled = {names.parameter for names in layout}
@@ -253,9 +255,8 @@ def _parameter_prior(
     record: PriorRecord, parameter: Parameter, family: Family, scale: Scale
 ) -> Prior:
     """A parameter's default prior, with the words in its record replaced by the data's numbers."""
-    words = {"scale": scale.residual}
-    if scale.sd > 0:
-        words["link(sd)"] = float(family.link(parameter.name).forward(scale.sd))
+    spread = float(family.link(parameter.name).forward(scale.sd))
+    words = {"scale": scale.residual, "link(sd)": spread}
     return Prior.of(*resolve_prior(record, words))
 
 
@@ -286,8 +287,24 @@ def _check_names(spec: ModelSpec) -> None:
         raise DataError(
             f"Two things in the posterior would be called {doubled[0]!r}. Rename a grouping column."
         )
-    for column in spec.schema.columns:
-        if column.name in ("chain", "draw", "obs_id"):
+    if spec.response in groups:
+        raise DataError(
+            f"The response {spec.response!r} is also a grouping factor. Leave "
+            f"(... | {spec.response}) out."
+        )
+    for name in (spec.response, *(column.name for column in spec.schema.columns)):
+        if "/" in name:  # DataTree, netCDF and zarr read it as a path
             raise DataError(
-                f"The column {column.name!r} has the name of a dimension of the results. Rename it."
+                f"The name {name!r} holds a '/', which no variable of a result can. Rename the "
+                "column, or make one of what is computed."
+            )
+    for column in (*(c.name for c in spec.schema.columns), spec.response):
+        if column in ("chain", "draw", "obs_id"):
+            raise DataError(
+                f"The column {column!r} has the name of a dimension of the results. Rename it."
+            )
+        if "/" in column:
+            raise DataError(
+                f"The name {column!r} has a slash, which a result file would read as a path. "
+                "Rename the column (or make the column first, for a computed response)."
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
@@ -24,4 +25,4 @@ class Structure:
 
     name: str
     correlated: bool
-    cholesky: Callable[[str, int, jax.Array], jax.Array]
+    cholesky: Callable[[str, int, Any], jax.Array]

@@ -56,10 +56,6 @@ def resolve_seed(seed: object) -> int:
     """
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
-    if (
-        isinstance(seed, bool)
-        or not isinstance(seed, int | np.integer)
-        or not 0 <= seed < 2**32
-    ):
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise SamplerError(f"seed={seed!r}: write a whole number from 0 to 2**32 - 1, or None.")
     return int(seed)

@@ -84,10 +84,12 @@ class Compiled:
         return jax.jit(energy)
 
     def _init(self, keys: jax.Array, inputs: Inputs):
+        centre, width = (ravel_pytree(x)[0] for x in self._program.starting_region(inputs))
+
         def one(key):
             start, run = jax.random.split(key)
-            position, _ = ravel_pytree(self._program.start(start, inputs))
-            return self._start(run, position, inputs)
+            jitter = jax.random.uniform(start, centre.shape, minval=-1.0, maxval=1.0)
+            return self._start(run, centre + width * jitter, inputs)
 
         return jax.vmap(one)(keys)
 
@@ -172,7 +174,7 @@ def drive(
             tick = time.perf_counter()
             try:
                 state, record = advance(state, inputs, np.int32(count))
-                record = jax.tree.map(lambda x: np.asarray(x)[:, :count], record)
+                record = _first(record, count)
             except KeyboardInterrupt:
                 if done <= warmup:
                     raise
@@ -205,9 +207,14 @@ def drive(
 
 def unraveller(program: Program, inputs: Inputs):
     """Return the function that gives a flat position its sites and shapes back."""
-    shapes = jax.eval_shape(program.start, jax.random.key(0), inputs)
+    shapes, _ = jax.eval_shape(program.starting_region, inputs)
     _, unravel = ravel_pytree(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
     return unravel
+
+
+def _first(record: dict[str, Any], count: int) -> dict[str, Any]:
+    """The rows that a chunk filled, as NumPy arrays."""
+    return {name: np.asarray(values)[:, :count] for name, values in record.items()}
 
 
 def _finite_start(init, keys: jax.Array, inputs: Inputs):
@@ -218,8 +225,8 @@ def _finite_start(init, keys: jax.Array, inputs: Inputs):
         bad = ~(np.isfinite(energy) & np.isfinite(gradient).all(axis=1))
         if not bad.any():
             return state
-        redrawn = init(jax.vmap(lambda k: jax.random.fold_in(k, attempt))(keys), inputs)
-        state = jax.tree.map(lambda old, new: _where_chain(bad, new, old), state, redrawn)
+        fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+        state = jax.tree.map(_Where(bad), init(fold(keys, attempt), inputs), state)
     raise SamplerError(
         f"No starting point with a finite density was found in {ATTEMPTS} attempts. The priors and "
         "the data probably disagree: look at model.prior_predictive(), and at the units of the "
@@ -227,12 +234,18 @@ def _finite_start(init, keys: jax.Array, inputs: Inputs):
     )
 
 
-def _where_chain(which: np.ndarray, new: jax.Array, old: jax.Array) -> jax.Array:
-    """Take the chains in `which` from `new`, the others from `old`."""
-    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
-        data = _where_chain(which, jax.random.key_data(new), jax.random.key_data(old))
-        return jax.random.wrap_key_data(data)
-    return jnp.where(which.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+@dataclass(frozen=True)
+class _Where:
+    """Takes the chains in `chosen` from the first array, the others from the second."""
+
+    chosen: np.ndarray
+
+    def __call__(self, new: jax.Array, old: jax.Array) -> jax.Array:
+        if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(
+                self(jax.random.key_data(new), jax.random.key_data(old))
+            )
+        return jnp.where(self.chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def _next_size(count: int, seconds: float) -> int:

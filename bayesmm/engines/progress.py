@@ -1,6 +1,7 @@
 """One progress bar: draws, divergences and time left, silent where nobody watches."""
 
 import sys
+from importlib.util import find_spec
 
 
 def _watched() -> bool:
@@ -24,7 +25,11 @@ class Progress:
     def __init__(self, total: int, wanted: bool):
         self._bar = None
         if wanted and _watched():
-            from tqdm.auto import tqdm
+            # Without ipywidgets, tqdm.auto warns in a notebook; its text bar works there as well.
+            if "ipykernel" in sys.modules and find_spec("ipywidgets") is not None:
+                from tqdm.notebook import tqdm
+            else:
+                from tqdm.std import tqdm
 
             self._bar = tqdm(total=total, unit="draw", desc="compiling", leave=False)
 

@@ -13,8 +13,9 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
+from bayesmm.distributions import aligned
 from bayesmm.families.base import Family, Parameter
-from bayesmm.families.numerics import HALF_LOG_2PI, aligned, log_rising, stirling_error
+from bayesmm.families.numerics import HALF_LOG_2PI, log_rising, stirling_error
 from bayesmm.families.response import POSITIVE, REAL
 from bayesmm.links import clipped_exp
 

@@ -12,8 +12,9 @@ from jax.scipy.special import gammaln
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
+from bayesmm.distributions import aligned
 from bayesmm.families.base import Family, Parameter
-from bayesmm.families.numerics import aligned, log_rising
+from bayesmm.families.numerics import log_rising
 from bayesmm.families.response import COUNT
 from bayesmm.links import clipped_exp
 

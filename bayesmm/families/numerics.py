@@ -5,17 +5,12 @@ huge and their difference is small: at a = 1e12 double precision leaves 3 digits
 and the automatic derivative is worse. The functions below take the large part out by hand
 (Stirling's formula), so that it cancels on paper and not in floating point, in the value and in
 the gradient. Density code should use them instead of `gammaln` wherever a parameter is inside.
-
-`aligned` is the one line that every distribution's constructor needs.
 """
 
 import math
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
-from numpyro.distributions.util import promote_shapes
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -95,9 +90,3 @@ def log_choose(n, k):
     """Return the logarithm of the binomial coefficient of n over k, for 0 <= k <= n."""
     n, k = (jnp.asarray(v, jnp.result_type(v, float)) for v in (n, k))
     return -jnp.log1p(n) - log_beta(n - k + 1.0, k + 1.0)
-
-
-def aligned(*parameters) -> tuple[Any, tuple[int, ...]]:
-    """Return a distribution's parameters with equal numbers of axes, and their batch shape."""
-    shape = jax.lax.broadcast_shapes(*map(jnp.shape, parameters))
-    return promote_shapes(*parameters, shape=shape), shape

@@ -34,7 +34,7 @@ def linear_predictor(
     array
         Shape (n,).
     """
-    eta = design.X @ b + design.offset
+    eta = jnp.asarray(design.X) @ b + design.offset
     for group, r in zip(design.groups, effects, strict=True):
         # A column at a time: XLA turns each into a gather and a multiply-add over rows, where a
         # gather of (rows, effects) followed by a reduction would write the whole block to memory.
@@ -91,7 +91,8 @@ def log_likelihood(
     quantities: Mapping[str, Any],
 ) -> jax.Array:
     """Return the log-likelihood of every row for one draw, times its weight; shape (rows,)."""
-    log_prob = distribution(family, layout, design, quantities).log_prob(design.y)
+    y = jnp.asarray(design.y)
+    log_prob = jnp.asarray(distribution(family, layout, design, quantities).log_prob(y))
     if design.weights is None:
         return log_prob
     # 0 * -inf is NaN: a row of weight 0 says nothing, whatever its density.

@@ -21,12 +21,13 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from numpyro import handlers
+from numpyro.infer.util import constrain_fn, potential_energy
 
 from bayesmm.covariance import structure_for
 from bayesmm.design import Design, GroupLayout, PredictorDesign, PredictorLayout
 from bayesmm.families import Family
 from bayesmm.model.predictor import distribution, log_likelihood
-from bayesmm.model.start import starting_point
+from bayesmm.model.start import starting_region
 from bayesmm.priors import VectorPrior, sample_vector
 
 Parameterization = Literal["noncentered", "centered"]
@@ -104,16 +105,16 @@ class Program:
         """Return one draw of the variables from the prior, and a response simulated from it."""
         seeded = handlers.seed(partial(self.model, observed=False), key)
         with handlers.trace() as trace:
-            quantities = seeded(inputs)
+            quantities: Any = seeded(inputs)
         return quantities, trace[self.response]["value"]
 
-    def start(self, key: jax.Array, inputs: Inputs) -> dict[str, jax.Array]:
-        """Return a random starting point in the sampler's unconstrained coordinates."""
-        return starting_point(self.model, key, inputs)
+    def starting_region(self, inputs: Inputs) -> tuple[dict, dict]:
+        """Return centre and half-width of where chains start, unconstrained, by site."""
+        return starting_region(self.model, inputs)
 
     def log_density(self, unconstrained: Mapping[str, jax.Array], inputs: Inputs) -> jax.Array:
         """Return the log density in the sampler's unconstrained coordinates, for one position."""
-        return -numpyro.infer.util.potential_energy(self.model, (inputs,), {}, unconstrained)
+        return -jnp.asarray(potential_energy(self.model, (inputs,), {}, dict(unconstrained)))
 
     def summarise(self, unconstrained: Mapping[str, jax.Array], inputs: Inputs) -> "Summary":
         """Return what a result keeps of one position of the sampler.
@@ -125,9 +126,9 @@ class Program:
         inputs : Inputs
             Design and prior parameters.
         """
-        sites = numpyro.infer.util.constrain_fn(self.model, (inputs,), {}, unconstrained)
+        sites = constrain_fn(self.model, (inputs,), {}, unconstrained)
         with handlers.trace() as trace:
-            quantities = handlers.substitute(self.model, data=sites)(inputs)
+            quantities: Any = handlers.substitute(self.model, data=sites)(inputs)
         pointwise = log_likelihood(self.family, self.layout, inputs.design, quantities)
         return Summary(quantities, self._log_prior(trace), pointwise)
 
@@ -154,7 +155,7 @@ class Program:
         """Standard deviations, correlations and effects of one group."""
         tail = f"{suffix}_{group.name}"
         sd = self._sample(f"sd{tail}", inputs)
-        eta = inputs.priors[f"cor{tail}"][0]["eta"] if group.correlated else None
+        eta = inputs.priors[f"cor{tail}"][0]["eta"] if group.correlated else 1.0
         factors = []
         for i, (columns, correlated) in enumerate(group.blocks):
             site = f"L{tail}" if len(group.blocks) == 1 else f"L{tail}:{i}"
@@ -168,7 +169,7 @@ class Program:
         with plate:
             if self.parameterization == "centered":
                 effects = dist.MultivariateNormal(jnp.zeros(q), scale_tril=Lambda)
-                found[f"r{tail}"] = numpyro.sample(f"r{tail}", effects)
+                found[f"r{tail}"] = jnp.asarray(numpyro.sample(f"r{tail}", effects))
             else:
                 z = numpyro.sample(f"z{tail}", dist.Normal(0.0, 1.0).expand((q,)).to_event(1))
                 found[f"r{tail}"] = z @ Lambda.T
@@ -181,11 +182,16 @@ class Program:
     def _log_prior(self, trace: Mapping[str, Any]) -> dict[str, jax.Array]:
         """Log prior of each variable that has one of its own: not of the effects given them."""
         owner = {site.name: p.variable for p in self.priors for site in p.sites}
+        for layout in self.layout:
+            for group in layout.groups:
+                tail = f"{layout.suffix}_{group.name}"
+                sites = (f"L{tail}", *(f"L{tail}:{i}" for i in range(len(group.blocks))))
+                owner |= dict.fromkeys(sites, f"cor{tail}")
         total: dict[str, jax.Array] = {}
         for name, site in trace.items():
             if site["type"] != "sample" or name[:2] in ("z_", "r_") or name == self.response:
                 continue
-            variable = owner.get(name, "cor" + name.partition(":")[0][1:])
+            variable = owner[name]
             log_prob = jnp.sum(site["fn"].log_prob(site["value"]))
             total[variable] = total.get(variable, 0.0) + log_prob
         return total

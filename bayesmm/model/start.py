@@ -15,24 +15,23 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 
 
-def starting_point(model: Callable, key: jax.Array, inputs: Any) -> dict[str, jax.Array]:
-    """Return a random start for each latent site of a NumPyro model.
+def starting_region(model: Callable, inputs: Any) -> tuple[dict, dict]:
+    """Return centre and half-width of where chains start, for each latent site of a NumPyro model.
 
     Parameters
     ----------
     model : callable
         The NumPyro model, a function of `inputs`.
-    key : jax.Array
-        A PRNG key.
     inputs : pytree
         The model's argument.
 
     Returns
     -------
-    dict of str to array
-        Unconstrained values.
+    centre, width : dict of str to array
+        Unconstrained, of each site's unconstrained shape.
     """
-    found: dict[str, jax.Array] = {}
+    centres: dict[str, jax.Array] = {}
+    widths: dict[str, jax.Array] = {}
 
     def substitute(site):
         if site["type"] != "sample" or site["is_observed"]:
@@ -40,16 +39,13 @@ def starting_point(model: Callable, key: jax.Array, inputs: Any) -> dict[str, ja
         transform = biject_to(site["fn"].support)
         shape = transform.inverse_shape(site["fn"].shape())
         centre, width = _spread(site["fn"])
-        # Keys differ by position, not by name: hashes of names differ between processes.
-        jitter = jax.random.uniform(
-            jax.random.fold_in(key, len(found)), shape, minval=-1.0, maxval=1.0
-        )
-        found[site["name"]] = jnp.broadcast_to(centre, shape) + width * jitter
-        return transform(found[site["name"]])
+        centres[site["name"]] = jnp.broadcast_to(jnp.asarray(centre, dtype=float), shape)
+        widths[site["name"]] = jnp.broadcast_to(jnp.asarray(width, dtype=float), shape)
+        return transform(centres[site["name"]])
 
     with handlers.substitute(substitute_fn=substitute):
         model(inputs)
-    return found
+    return centres, widths
 
 
 def _spread(prior: dist.Distribution) -> tuple[Any, Any]:

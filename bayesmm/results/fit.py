@@ -2,6 +2,7 @@
 
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -66,7 +67,8 @@ class Fit:
         from arviz_stats import summary
 
         variables = tables.summary_variables(self.spec, self.posterior, effects=effects)
-        return summary(variables)
+        found: Any = summary(variables)
+        return found
 
     def fixef(self, *, draws: bool = False) -> pd.DataFrame | xr.Dataset:
         """Return the population-level coefficients (for the predictors as given).
@@ -181,7 +183,9 @@ class Fit:
         design = self._prepared.design
         batch = max(1, CHUNK_NUMBERS // max(len(self._prepared.response.values), 1))
         with jax.enable_x64(True):
-            keys = jax.random.split(make_key(seed), posterior.sizes["chain"] * posterior.sizes["draw"])
+            keys = jax.random.split(
+                make_key(seed), posterior.sizes["chain"] * posterior.sizes["draw"]
+            )
             values = np.asarray(_simulate(keys, quantities, design, family, layout, batch))
         shape = (posterior.sizes["chain"], posterior.sizes["draw"], -1)
         response = self.spec.response

@@ -1,6 +1,7 @@
 """PSIS-LOO over rows, through ArviZ; streamed over rows where the log-likelihood is not stored."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -56,9 +57,9 @@ def _joined(parts: list, keep_pointwise: bool | None):
     from arviz_base import rcParams
 
     first = parts[0]
-    elpd_i = xr.concat([part.elpd_i for part in parts], dim="obs_id")
-    pareto_k = xr.concat([part.pareto_k for part in parts], dim="obs_id")
-    first.elpd = float(elpd_i.sum())
+    elpd_i: Any = xr.concat([part.elpd_i for part in parts], dim="obs_id")
+    pareto_k: Any = xr.concat([part.pareto_k for part in parts], dim="obs_id")
+    first.elpd = float(elpd_i.to_numpy().sum())
     first.p = float(sum(part.p for part in parts))
     first.n_data_points = elpd_i.size
     first.se = float(np.sqrt(elpd_i.size * np.var(elpd_i.to_numpy(), ddof=1)))

@@ -28,6 +28,8 @@ from bayesmm.spec import specify
 def save(fit: Fit, path: str | Path) -> None:
     """Write a fit; see `Fit.save`."""
     target = Path(path)
+    if not target.absolute().parent.is_dir():
+        raise DataError(f"path={str(path)!r}: there is no directory {str(target.parent)!r}.")
     # Loaded values keep the file they came from open; what is written must stand alone.
     tree = fit.idata
     if target.suffix == ".nc":
@@ -81,8 +83,14 @@ def _read(path: Path) -> xr.DataTree:
     if not path.exists():
         raise DataError(f"path={str(path)!r} does not exist.")
     engine = "h5netcdf" if path.suffix == ".nc" else "zarr"
-    with xr.open_datatree(path, engine=engine) as tree:
-        return tree.load()
+    try:
+        with xr.open_datatree(path, engine=engine) as tree:
+            return tree.load()
+    except Exception as error:  # which one, is for the library of the format to choose
+        raise DataError(
+            f"path={str(path)!r} cannot be read as {path.suffix[1:]}: {error}. Was it written by "
+            "save()?"
+        ) from error
 
 
 def _restore(
@@ -110,10 +118,14 @@ def _restore(
     with jax.enable_x64(True):
         builder = DesignBuilder(parsed, functions)
         design, response = builder.train(frame, chosen)
-        spec = specify(parsed, builder.schema, chosen, builder.layout, design, None, text["success"])
+        spec = specify(
+            parsed, builder.schema, chosen, builder.layout, design, None, text["success"]
+        )
     stored = {row["label"]: row for row in text["priors"]}
     priors = tuple(
-        Assigned(a.slot, Prior.from_data(stored[a.slot.label]["prior"]), stored[a.slot.label]["key"])
+        Assigned(
+            a.slot, Prior.from_data(stored[a.slot.label]["prior"]), stored[a.slot.label]["key"]
+        )
         for a in spec.priors
     )
     spec = type(spec)(**{**spec.__dict__, "priors": priors})

@@ -1,5 +1,4 @@
-"""Tables and labelled arrays from a posterior, as lme4 has them: `fixef`, `ranef`, `coef`,
-`var_corr`, and the summary.
+"""Tables and labelled arrays from a posterior, as lme4 has them, and the variables of a summary.
 
 Each function is pure: it takes a specification and a posterior, and changes neither.
 """
@@ -84,10 +83,9 @@ def coef(spec: ModelSpec, posterior: xr.Dataset, group: str | None) -> xr.Datase
         effect = str(r.dims[-1])
         labels = list(dict.fromkeys([*predictor.coefs, *part.effects]))
         dim = f"coef{predictor.suffix}"
-        own = r.rename({effect: dim}).reindex({dim: labels}, fill_value=0.0)
+        own = r.rename({effect: dim}).reindex({dim: labels}).fillna(0.0)
         if predictor.coefs:
-            b = posterior[f"b{predictor.suffix}"].reindex({dim: labels}, fill_value=0.0)
-            own = own + b
+            own = own + posterior[f"b{predictor.suffix}"].reindex({dim: labels}).fillna(0.0)
         name = f"coef{predictor.suffix}_{part.name}"
         # Two groups can have different effects, and so different labels on one dimension.
         found[name] = own.transpose("chain", "draw", part.name, dim).rename(
@@ -167,18 +165,14 @@ def pairs(group: GroupLayout, correlation: xr.DataArray) -> xr.DataArray:
                     rows.append(a)
                     columns.append(b)
     values = correlation.to_numpy()[..., rows, columns]
-    labels = [
-        f"{group.effects[a]}, {group.effects[b]}" for a, b in zip(rows, columns, strict=True)
-    ]
+    labels = [f"{group.effects[a]}, {group.effects[b]}" for a, b in zip(rows, columns, strict=True)]
     dim = f"{correlation.name}_pair"
     dims = ("chain", "draw", dim)
     coords = {"chain": correlation.chain, "draw": correlation.draw, dim: np.asarray(labels)}
     return xr.DataArray(values, dims=dims, coords=coords, name=correlation.name)
 
 
-def groups(
-    spec: ModelSpec, name: str | None
-) -> Iterator[tuple[PredictorLayout, GroupLayout]]:
+def groups(spec: ModelSpec, name: str | None) -> Iterator[tuple[PredictorLayout, GroupLayout]]:
     """Yield each group (or those of one name) with the predictor that it belongs to.
 
     Raises
