@@ -158,7 +158,7 @@ class Program:
         eta = inputs.priors[f"cor{tail}"][0]["eta"] if group.correlated else 1.0
         factors = []
         for i, (columns, correlated) in enumerate(group.blocks):
-            site = f"L{tail}" if len(group.blocks) == 1 else f"L{tail}:{i}"
+            site = _cholesky_site(tail, group, i)
             factors.append(structure_for(correlated).cholesky(site, len(columns), eta))
         L = jax.scipy.linalg.block_diag(*factors)
         Lambda = sd[:, None] * L
@@ -181,20 +181,23 @@ class Program:
 
     def _log_prior(self, trace: Mapping[str, Any]) -> dict[str, jax.Array]:
         """Log prior of each variable that has one of its own: not of the effects given them."""
-        owner = {site.name: p.variable for p in self.priors for site in p.sites}
+        variable_of = {site.name: p.variable for p in self.priors for site in p.sites}
         for layout in self.layout:
             for group in layout.groups:
                 tail = f"{layout.suffix}_{group.name}"
-                sites = (f"L{tail}", *(f"L{tail}:{i}" for i in range(len(group.blocks))))
-                owner |= dict.fromkeys(sites, f"cor{tail}")
+                for i in range(len(group.blocks)):
+                    variable_of[_cholesky_site(tail, group, i)] = f"cor{tail}"
         total: dict[str, jax.Array] = {}
         for name, site in trace.items():
-            if site["type"] != "sample" or name[:2] in ("z_", "r_") or name == self.response:
-                continue
-            variable = owner[name]
-            log_prob = jnp.sum(site["fn"].log_prob(site["value"]))
-            total[variable] = total.get(variable, 0.0) + log_prob
+            if name in variable_of and site["type"] == "sample":
+                log_prob = jnp.sum(site["fn"].log_prob(site["value"]))
+                total[variable_of[name]] = total.get(variable_of[name], 0.0) + log_prob
         return total
+
+
+def _cholesky_site(tail: str, group: GroupLayout, block: int) -> str:
+    """Return the site of a block's correlations; numbered where a group has several blocks."""
+    return f"L{tail}" if len(group.blocks) == 1 else f"L{tail}[{block}]"
 
 
 @jax.tree_util.register_dataclass
