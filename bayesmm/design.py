@@ -181,8 +181,9 @@ class DesignBuilder:
         response = read_response(self.formula.response, frame, family, self.functions)
         factors = dict.fromkeys(g.factors for p in self.formula.predictors for g in p.groups)
         self.schema = read_schema(frame, factors)
+        counted = response.counted
         evaluated = [
-            (common.fit(frame.columns), [block.fit(frame.columns) for block in blocks])
+            (_fit(common, frame, counted), [_fit(block, frame, counted) for block in blocks])
             for common, blocks in self._terms
         ]
         _check_finite(evaluated)
@@ -190,7 +191,6 @@ class DesignBuilder:
             _layout(predictor, common, blocks)
             for predictor, (common, blocks) in zip(self.formula.predictors, evaluated, strict=True)
         )
-        counted = response.counted
         self._centres = tuple(
             _centre(layout, common.matrix[counted])
             for layout, (common, _) in zip(self.layout, evaluated, strict=True)
@@ -235,6 +235,14 @@ class DesignBuilder:
         if response is None:
             return Design(tuple(predictors))
         return Design(tuple(predictors), response.values, response.trials, response.weights)
+
+
+def _fit(terms: Terms, frame: Frame, counted: np.ndarray) -> Columns:
+    """Learn transforms on the rows that carry weight, and return the columns of every row."""
+    if counted.all():
+        return terms.fit(frame.columns)
+    terms.fit(frame.columns[counted])
+    return terms.transform(frame.columns)
 
 
 def _layout(predictor: Predictor, common: Columns, blocks: list[Columns]) -> PredictorLayout:

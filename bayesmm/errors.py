@@ -6,7 +6,9 @@ term), shows what arrived, and says what to write instead. To add a kind of refu
 """
 
 import difflib
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class BayesmmError(ValueError):
@@ -41,6 +43,17 @@ class BayesmmWarning(UserWarning):
     """Something that the caller may mean, and should know about."""
 
 
+def warn(message: str) -> None:
+    """Issue a `BayesmmWarning` that points at the caller's line, however deep the call is.
+
+    Parameters
+    ----------
+    message : str
+        What the caller should know.
+    """
+    warnings.warn(message, BayesmmWarning, skip_file_prefixes=(str(Path(__file__).parent),))
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known word, or an empty string.
 
@@ -51,8 +64,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known : iterable of str
         What could have been meant.
     """
-    near = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    folded = {str(k).casefold(): str(k) for k in known}
+    near = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
+    return f" Did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def listing(items: Iterable[object], most: int = 10) -> str:

@@ -120,7 +120,15 @@ class Prior:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Prior":
-        """Return the prior that `as_data` described."""
+        """Return the prior that `as_data` described.
+
+        Raises
+        ------
+        PriorError
+            If there is no such distribution.
+        """
+        if data["name"] != "LKJ":
+            _distribution_class(data["name"])
         base = cls.from_data(data["base"]) if data["base"] else None
         return cls(data["name"], tuple(data["args"].items()), base)
 

@@ -4,14 +4,13 @@ Which shapes of response are right is a trait of the family (`ResponseKind`), so
 which family it is. A new addition to the left-hand side is a function in `_ADDITIONS`.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from bayesmm.errors import BayesmmWarning, DataError, FamilyError, listing
+from bayesmm.errors import DataError, FamilyError, listing, warn
 from bayesmm.families import Family
 from bayesmm.formula import Response, evaluate
 from bayesmm.schema import Frame
@@ -104,11 +103,9 @@ def read_response(
             "is no variation to model."
         )
     if constant and kind.binary:
-        warnings.warn(
+        warn(
             f"The response {response.name!r} is {counted[0]:g} in every row: its coefficients are "
-            "held by their priors alone.",
-            BayesmmWarning,
-            stacklevel=4,
+            "held by their priors alone."
         )
     return data
 

@@ -10,7 +10,6 @@ To support another kind of column, extend `_plain_column` (what it becomes) and 
 its values are named when it is a grouping factor).
 """
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,7 +18,7 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from bayesmm.errors import BayesmmWarning, DataError, did_you_mean, listing
+from bayesmm.errors import DataError, did_you_mean, listing, warn
 
 Label = int | str
 Missing = Literal["drop", "error"]
@@ -180,7 +179,7 @@ def read_frame(data: Any, variables: Sequence[str], *, missing: Missing = "drop"
             raise DataError(f"{what}, and missing='error' refuses them. Fill or drop them first.")
         if n_missing == len(frame):
             raise DataError(f"{what}: no complete row is left.")
-        warnings.warn(f"{what} and are left out.", BayesmmWarning, stacklevel=4)
+        warn(f"{what} and are left out.")
     kept = ~incomplete
     table = pd.DataFrame(
         {name: _tidy(column[kept].reset_index(drop=True)) for name, column in columns.items()},

@@ -11,7 +11,6 @@ two of a CPU), by `shard_map`, and vmapped within one: a vmapped tree waits for 
 """
 
 import time
-import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -25,7 +24,7 @@ from jax.sharding import Mesh, PartitionSpec
 from bayesmm.engines.base import Draws
 from bayesmm.engines.cache import use_compilation_cache
 from bayesmm.engines.progress import Progress
-from bayesmm.errors import BayesmmWarning, SamplerError
+from bayesmm.errors import SamplerError, warn
 from bayesmm.model import Inputs, Program
 
 #: The most draws that one call of the compiled loop makes.
@@ -192,11 +191,9 @@ def drive(
         bar.close()
     joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *kept)
     if interrupted:
-        warnings.warn(
+        warn(
             f"Sampling was interrupted: {done - warmup} of {draws} draws a chain are finished and "
-            "are what is returned.",
-            BayesmmWarning,
-            stacklevel=2,
+            "are what is returned."
         )
     flat = joined.pop("z")
     unravel = unraveller(kernel.program, inputs)

@@ -51,7 +51,8 @@ class BinomialLog(dist.Distribution):
 
     def sample(self, key: Any, sample_shape=()):
         """Draw numbers of successes, shape sample_shape + batch_shape."""
-        draw = dist.Binomial(total_count=self.total_count, probs=jnp.exp(self.log_success))
+        trials = jnp.asarray(self.total_count).astype(int)  # NumPyro's sampler counts with it
+        draw = dist.Binomial(total_count=trials, probs=jnp.exp(self.log_success))
         return draw.expand(self.batch_shape).sample(key, sample_shape)
 
     @validate_sample

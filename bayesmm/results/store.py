@@ -15,11 +15,12 @@ import xarray as xr
 
 from bayesmm import families
 from bayesmm.design import DesignBuilder
-from bayesmm.errors import DataError, FamilyError, FormulaError
+from bayesmm.errors import BayesmmError, DataError, FamilyError, FormulaError
 from bayesmm.families import Family
 from bayesmm.formula import parse
 from bayesmm.prepare import Prepared
 from bayesmm.priors import Assigned, Prior
+from bayesmm.results.convert import dimensions
 from bayesmm.results.fit import Fit
 from bayesmm.schema import Frame
 from bayesmm.spec import specify
@@ -74,7 +75,20 @@ def load(
     text = idata.attrs.get("bayesmm_model")
     if text is None:
         raise DataError(f"path={str(path)!r} holds no model of bayesmm: was it written by save()?")
-    return Fit(_restore(json.loads(text), idata, functions, family), idata)
+    try:
+        prepared = _restore(json.loads(text), idata, functions, family)
+    except BayesmmError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"path={str(path)!r} holds a model that cannot be read ({error!r}): was it written by "
+            "save() of this version?"
+        ) from error
+    # zarr lists variables by name; tables are in the order of the model.
+    posterior = idata["posterior"].to_dataset()
+    order = [name for name in dimensions(prepared.spec)[0] if name in posterior]
+    idata["posterior"] = xr.DataTree(posterior[order])
+    return Fit(prepared, idata)
 
 
 def _read(path: Path) -> xr.DataTree:

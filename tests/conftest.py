@@ -1,0 +1,79 @@
+"""Fits that tests share, and how they are kept together when the tests run in parallel.
+
+A real fit costs seconds, so it is made once for a session and only if a test asks for it. Under
+pytest-xdist every worker would make its own: tests that ask for the same fit are therefore put
+into one group, and `pytest -n 2` sends a group to one worker (``--dist loadgroup``, unless another
+``--dist`` is asked for). To add a shared fit, write a session fixture and name it in `SHARED`.
+
+No test may change a fit: whoever needs another one makes it.
+"""
+
+import numpy as np
+import numpyro.distributions as dist
+import pandas as pd
+import pytest
+
+import bayesmm as bm
+
+#: The shared fits, the dearest first: a test that uses several belongs to the first one's group.
+SHARED = ("sleepstudy_fit", "small_fit")
+
+SLEEPSTUDY_FORMULA = "Reaction ~ Days + (Days | Subject)"
+
+
+def sleepstudy_priors():
+    """The priors of the reference posterior."""
+    return {
+        "b[Days]": dist.Normal(0, 50),
+        "Intercept": dist.StudentT(3, 288, 60),
+        "sd_Subject": bm.HalfStudentT(3, 60),
+        "sigma": bm.HalfStudentT(3, 60),
+        "cor_Subject": bm.LKJ(1),
+    }
+
+
+@pytest.fixture(scope="session")
+def sleepstudy_fit():
+    """4 chains of 1,000 + 1,000 draws of sleepstudy, with the priors of its reference."""
+    data = bm.datasets.load("sleepstudy")
+    return bm.fit(SLEEPSTUDY_FORMULA, data, priors=sleepstudy_priors(), seed=2026)
+
+
+@pytest.fixture(scope="session")
+def small_data():
+    """40 rows: y, a number x, a factor f with levels a and b, and 8 groups g, h to o."""
+    rng = np.random.default_rng(8)
+    group = np.repeat(np.arange(8), 5)
+    x = rng.normal(size=40)
+    y = 1 + 0.5 * x + rng.normal(size=8)[group] + 0.7 * rng.normal(size=40)
+    return pd.DataFrame(
+        {
+            "y": y,
+            "x": x,
+            "f": pd.Categorical(np.tile(["a", "b"], 20)),
+            "g": pd.Categorical(np.array(list("hijklmno"))[group]),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def small_fit(small_data):
+    """2 chains of 300 + 200 draws of a Gaussian random intercept, on `small_data`."""
+    return bm.fit("y ~ x + (1 | g)", small_data, chains=2, warmup=300, draws=200, seed=1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Keep the tests of a fit in one worker, where there are workers."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        used = [name for name in SHARED if name in item.fixturenames]
+        if used and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(used[0]))

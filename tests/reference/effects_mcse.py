@@ -1,0 +1,58 @@
+"""Give the files of the group effects (``data/*_r.csv``) the Monte Carlo errors that they lack.
+
+    python tests/reference/effects_mcse.py [model ...]
+
+brms's summaries of the group effects have effective sample sizes (ess_bulk, ess_tail) only. The
+error of a mean is sd / sqrt(ess_bulk). That of an sd is sd sqrt((kurtosis - 1) / (4 ess)), the
+delta method for the root of a mean of squares, with the ess of squared deviations. NUTS often makes
+means antithetic and squares not: in verbagg the ess of squares is a third of ess_bulk, and neither
+ess_bulk nor ess_tail can stand for it. So kurtosis and the ratio of the two are taken from draws of
+the same posterior by the same kind of sampler, NUTS on non-centred effects as in brms.
+"""
+
+import sys
+
+import numpy as np
+import pandas as pd
+from arviz_stats import ess
+from scipy.stats import kurtosis
+from test_reference import DATA, MODELS, brms_name, draws_of
+
+import bayesmm as bm
+from conftest import SLEEPSTUDY_FORMULA, sleepstudy_priors
+
+
+def sd_error(draws):
+    """sqrt((kurtosis - 1) / 4) and the ratio of the ess of squares to ess_bulk."""
+    squares = (draws - draws.mean()) ** 2
+    ratio = float(ess(squares, method="mean")) / float(ess(draws, method="bulk"))
+    return np.sqrt((kurtosis(draws.ravel(), fisher=False) - 1) / 4), ratio
+
+
+def main(names):
+    for name in names:
+        model = MODELS[name]
+        data = model.prepare(bm.datasets.load(name))
+        formula, priors = model.formula, model.priors
+        if model.fixture:
+            formula, priors = SLEEPSTUDY_FORMULA, sleepstudy_priors()
+        sampling = model.sampling | {"draws": 2000 if model.slow else 8000, "seed": 101}
+        fit = bm.fit(
+            formula, data, model.family, priors, parameterization="noncentered", **sampling
+        )
+        path = DATA / f"{name}_r.csv"
+        table = pd.read_csv(path, index_col="variable")
+        table["mcse_mean"] = table["sd"] / np.sqrt(table["ess_bulk"])
+        for label, draws in draws_of(fit).items():
+            if label.startswith("r_"):
+                row = brms_name(label)
+                factor, ratio = sd_error(draws)
+                error = table.loc[row, "sd"] * factor / np.sqrt(table.loc[row, "ess_bulk"] * ratio)
+                table.loc[row, "mcse_sd"] = float(f"{error:.4g}")
+        table["mcse_mean"] = [float(f"{x:.4g}") for x in table["mcse_mean"]]
+        table.to_csv(path)
+        print(name, "done", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or MODELS)

@@ -1,0 +1,295 @@
+"""Whole posteriors against brms (Stan), on real data with the same priors.
+
+The rule: |mean - reference| < 4 sqrt(mcse^2 + mcse_reference^2), for the mean and the standard
+deviation of every parameter and every group effect. Each row of `MODELS` is one model; to add one,
+put its csv files into ``data/`` (see the README there) and say here how it is written. Where a
+chain mixes slowly, more draws are the remedy: the bound follows the Monte Carlo error.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpyro.distributions as dist
+import pandas as pd
+import pytest
+import scipy.stats as st
+from arviz_stats import loo, mcse, rhat
+
+import bayesmm as bm
+
+DATA = Path(__file__).parent / "data"
+SIGMAS = 4.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model of the reference suite, and how much of it is drawn here."""
+
+    formula: str
+    family: str
+    priors: dict
+    prepare: Callable[[pd.DataFrame], pd.DataFrame] = lambda data: data
+    sampling: dict = field(default_factory=dict)
+    fixture: str | None = None
+    slow: bool = False
+
+
+def _grouseticks(data):
+    return data.assign(
+        YEAR=data["YEAR"].astype("category"),
+        cHEIGHT=data["cHEIGHT"] / 100,
+        **{name: data[name].astype("category") for name in ("INDEX", "BROOD", "LOCATION")},
+    )
+
+
+def _verbagg(data):
+    anger = data["Anger"]
+    return data.assign(
+        r2=(data["r2"] == "Y").astype(int), Anger=(anger - anger.mean()) / anger.std(ddof=1)
+    )
+
+
+LOGIT_PRIORS = {
+    "b": dist.Normal(0, 2.5),
+    "Intercept": dist.StudentT(3, 0, 2.5),
+    "sd": bm.HalfStudentT(3, 2.5),
+}
+MODELS = {
+    # The shared fit: its formula and priors are in the conftest.
+    "sleepstudy": Reference("", "gaussian", {}, fixture="sleepstudy_fit"),
+    "penicillin": Reference(
+        "diameter ~ 1 + (1 | plate) + (1 | sample)",
+        "gaussian",
+        {
+            "Intercept": dist.StudentT(3, 23, 3),
+            "sd": bm.HalfStudentT(3, 3),
+            "sigma": bm.HalfStudentT(3, 3),
+        },
+        sampling={"draws": 2000, "engine": bm.NUTS(target_accept=0.95)},
+    ),
+    "oats": Reference(
+        "yield ~ nitro + (1 | Block/Variety)",
+        "gaussian",
+        {
+            "b[nitro]": dist.Normal(0, 100),
+            "Intercept": dist.StudentT(3, 102, 30),
+            "sd": bm.HalfStudentT(3, 30),
+            "sigma": bm.HalfStudentT(3, 30),
+        },
+        sampling={"draws": 2000, "engine": bm.NUTS(target_accept=0.95)},
+    ),
+    "cbpp": Reference(
+        "prop(incidence, size) ~ period + (1 | herd)",
+        "binomial",
+        LOGIT_PRIORS,
+        prepare=lambda data: data.assign(period=data["period"].astype("category")),
+    ),
+    "grouseticks": Reference(
+        "TICKS ~ YEAR + cHEIGHT + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)",
+        "poisson",
+        LOGIT_PRIORS,
+        prepare=_grouseticks,
+        # LOCATION has little but what BROOD and INDEX leave: small steps, and more draws.
+        sampling={"draws": 2000, "engine": bm.NUTS(target_accept=0.95)},
+        slow=True,
+    ),
+    "verbagg": Reference(
+        "r2 ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)",
+        "bernoulli",
+        LOGIT_PRIORS,
+        prepare=_verbagg,
+        slow=True,
+    ),
+}
+
+
+def _marks(name):
+    model = MODELS[name]
+    marks = [pytest.mark.xdist_group(model.fixture or f"reference_{name}")]
+    return [*marks, pytest.mark.slow] if model.slow else marks
+
+
+def models(*names):
+    """Parametrize a test by the fits of these models."""
+    params = [pytest.param(name, id=name, marks=_marks(name)) for name in names]
+    return pytest.mark.parametrize("posterior_of", params, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def posterior_of(request):
+    """The name and the fit of a reference model."""
+    model = MODELS[request.param]
+    if model.fixture:
+        return request.param, request.getfixturevalue(model.fixture)
+    data = model.prepare(bm.datasets.load(request.param))
+    # Two fits would differ by the seed alone; any seed has to do.
+    sampling = {"seed": 1, **model.sampling}
+    return request.param, bm.fit(model.formula, data, model.family, model.priors, **sampling)
+
+
+def draws_of(fit):
+    """Every number of the posterior by its label, as an array (chain, draw)."""
+    found = {}
+    for variable, values in fit.posterior.data_vars.items():
+        array = values.to_numpy()
+        labels = [values[d].to_numpy().tolist() for d in values.dims[2:]]
+        if not labels:
+            found[variable] = array
+        for index in np.ndindex(*array.shape[2:]):
+            if variable.startswith("cor_") and index[0] >= index[1]:
+                continue
+            if labels:
+                inside = ", ".join(str(names[i]) for names, i in zip(labels, index, strict=True))
+                found[f"{variable}[{inside}]"] = array[(slice(None), slice(None), *index)]
+    return found
+
+
+def brms_name(label):
+    """What brms calls a number of the posterior."""
+    variable, _, inside = label.partition("[")
+    inside = inside[:-1]
+    if variable == "b":
+        return f"b_{inside.replace('[', '').replace(']', '')}"
+    if variable.startswith(("sd_", "cor_")):
+        return f"{variable}__{inside.replace(', ', '__')}"
+    if variable.startswith("r_"):
+        level, _, effect = inside.rpartition(", ")
+        return f"{variable}[{level.replace(':', '_').replace(' ', '.')},{effect}]"
+    return label
+
+
+def comparison(name, fit):
+    """A row for every number, with z-scores of its mean and its sd against the reference."""
+    found = draws_of(fit)
+    found.pop("Intercept")  # of the centred predictors: brms does not report it
+    rows = {brms_name(label): draws for label, draws in found.items()}
+    assert len(rows) == len(found)
+    files = [pd.read_csv(DATA / f"{name}{part}.csv", index_col="variable") for part in ("", "_r")]
+    expected = pd.concat(files)[["mean", "sd", "mcse_mean", "mcse_sd"]]
+    assert set(rows) == set(expected.index)
+    table = expected.add_prefix("ref_").loc[list(rows)]
+    for kind in ("mean", "sd"):
+        table[kind] = [x.mean() if kind == "mean" else x.std() for x in rows.values()]
+        table[f"mcse_{kind}"] = [float(mcse(x, method=kind)) for x in rows.values()]
+        error = np.hypot(table[f"mcse_{kind}"], table[f"ref_mcse_{kind}"])
+        table[f"z_{kind}"] = (table[kind] - table[f"ref_{kind}"]) / error
+    return table
+
+
+@models(*MODELS)
+def test_posterior_is_that_of_brms(posterior_of):
+    name, fit = posterior_of
+    table = comparison(name, fit)
+    scores = table[["z_mean", "z_sd"]]
+    print(f"\n{name}: {len(table)} numbers, worst z {scores.abs().max().to_dict()}")
+    assert np.isfinite(scores.to_numpy()).all()
+    wrong = table[(scores.abs() >= SIGMAS).any(axis=1)]
+    assert wrong.empty, wrong.to_string()
+
+
+@models(*MODELS)
+def test_chains_agree(posterior_of):
+    _, fit = posterior_of
+    worst = max(float(rhat(draws)) for draws in draws_of(fit).values())
+    assert worst < 1.02
+
+
+@models("oats")
+def test_loo_is_that_of_brms(posterior_of):
+    name, fit = posterior_of
+    expected = pd.read_csv(DATA / f"{name}_loo.csv", index_col=0)["Estimate"]
+    found = fit.loo()
+    # Monte Carlo error by the delete-a-block jackknife over 20 stretches of draws: it sees
+    # autocorrelation, and that all rows share their draws. The reference has as many draws or more.
+    blocks, draws = 20, fit.idata["posterior"].sizes["draw"]
+    stretch = np.arange(draws) * blocks // draws
+    left_out = [loo(fit.idata.isel(draw=np.flatnonzero(stretch != b))) for b in range(blocks)]
+    for estimate, reference in [("elpd", "elpd_loo"), ("p", "p_loo")]:
+        values = np.array([getattr(x, estimate) for x in left_out])
+        error = np.sqrt((blocks - 1) * values.var()) * np.sqrt(2)
+        z = (getattr(found, estimate) - expected[reference]) / error
+        print(f"\n{name} {reference}: z {z:.2f}, Monte Carlo error {error:.3f}")
+        assert abs(z) < SIGMAS
+    assert found.elpd == pytest.approx(expected["elpd_loo"], abs=0.5)
+
+
+def penicillin_by_quadrature(points=30):
+    """Exact means and sds of the penicillin model, by a grid over its four parameters.
+
+    Plates and samples are crossed and complete, one observation in each cell. So the covariance of
+    y has four eigenspaces (grand mean, plates, samples, residuals), and the effects given the
+    parameters are normal with moments in closed form.
+    """
+    data = bm.datasets.load("penicillin")
+    y = data.pivot(index="plate", columns="sample", values="diameter").to_numpy()
+    rows, columns = y.shape
+    grand = y.mean()
+    plate, sample = y.mean(axis=1) - grand, y.mean(axis=0) - grand
+    squares = ((y - grand - plate[:, None] - sample) ** 2).sum()
+    # Logarithms of the sds, and the intercept: ten sds or more around the posterior.
+    edges = [(0.3, 3), (0.4, 30), (0.38, 0.8)]
+    axes = [np.linspace(np.log(low), np.log(high), points) for low, high in edges]
+    grid = np.meshgrid(*axes, np.linspace(grand - 14, grand + 14, 2 * points), indexing="ij")
+    (tau, omega, sigma), mu = map(np.exp, grid[:3]), grid[3]
+    of_plates = sigma**2 + columns * tau**2
+    of_samples = sigma**2 + rows * omega**2
+    of_mean = of_plates + rows * omega**2
+    log_density = sum(st.t.logpdf(x, 3, 0, 3) + np.log(x) for x in (tau, omega, sigma))
+    log_density += st.t.logpdf(mu, 3, 23, 3)
+    spaces = [
+        (rows * columns * (grand - mu) ** 2, of_mean, 1),
+        (columns * (plate**2).sum(), of_plates, rows - 1),
+        (rows * (sample**2).sum(), of_samples, columns - 1),
+        (squares, sigma**2, (rows - 1) * (columns - 1)),
+    ]
+    for sum_of_squares, variance, dimension in spaces:
+        log_density -= 0.5 * (sum_of_squares / variance + dimension * np.log(variance))
+    weight = np.exp(log_density - log_density.max())
+    weight /= weight.sum()
+
+    def moments(mean, variance=0.0):
+        first = (weight * mean).sum()
+        return first, np.sqrt((weight * (variance + (mean - first) ** 2)).sum())
+
+    found = {
+        "b[Intercept]": moments(mu),
+        "sd_plate[Intercept]": moments(tau),
+        "sd_sample[Intercept]": moments(omega),
+        "sigma": moments(sigma),
+    }
+    for group, deviations, sd, own, n, others in [
+        ("plate", plate, tau, of_plates, rows, columns),
+        ("sample", sample, omega, of_samples, columns, rows),
+    ]:
+        precision = others * (1 - 1 / n) / own + others / (n * of_mean)
+        labels = data[group].cat.categories
+        for label, deviation in zip(labels, deviations, strict=True):
+            mean = sd**2 * others * (deviation / own + (grand - mu) / of_mean)
+            found[f"r_{group}[{label}, Intercept]"] = moments(mean, sd**2 - sd**4 * precision)
+    return found
+
+
+@models("penicillin")
+def test_posterior_is_that_of_quadrature(posterior_of):
+    _, fit = posterior_of
+    draws = draws_of(fit)
+    worst = 0.0
+    for label, (mean, sd) in penicillin_by_quadrature().items():
+        x = draws[label]
+        scores = (x.mean() - mean) / mcse(x, method="mean"), (x.std() - sd) / mcse(x, method="sd")
+        worst = max(worst, *np.abs(scores))
+    print(f"\npenicillin by quadrature: worst z {worst:.2f}")
+    assert worst < SIGMAS
+
+
+@models("sleepstudy", "penicillin", "cbpp")
+def test_estimates_of_lme4_are_in_the_central_95_percent(posterior_of):
+    name, fit = posterior_of
+    found = draws_of(fit)
+    for method, estimates in json.loads((DATA / "lme4.json").read_text())[name].items():
+        for label, value in estimates.items():
+            low, high = np.quantile(found[label], [0.025, 0.975])
+            assert low < value < high, (method, label)
