@@ -241,7 +241,7 @@ def _fit(terms: Terms, frame: Frame, counted: np.ndarray) -> Columns:
     """Learn transforms on the rows that carry weight, and return the columns of every row."""
     if counted.all():
         return terms.fit(frame.columns)
-    terms.fit(frame.columns[counted])
+    terms.fit(frame.columns.loc[counted])
     return terms.transform(frame.columns)
 
 

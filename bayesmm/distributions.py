@@ -1,10 +1,11 @@
 """Prior distributions that NumPyro does not have, or cannot simulate from.
 
 Each is a NumPyro distribution that can be simulated from, because a prior that cannot be drawn
-from has no prior predictive. To add one, write it here; `priors.py` finds it by its class name.
+from has no prior predictive. To add one, write it here; `bayesmm.priors` finds it by its class name.
 `aligned` is the one line that every distribution's constructor needs.
 """
 
+import sys
 from typing import Any
 
 import jax
@@ -13,6 +14,11 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.util import promote_shapes
 from numpyro.util import is_prng_key
+
+# ArviZ loads NumPyro lazily. `import numpyro.distributions` then runs that package twice, and the
+# second copy lacks its submodules as attributes, through which NumPyro itself reaches them.
+for _name in [name for name in sys.modules if name.startswith("numpyro.distributions.")]:
+    setattr(dist, _name.removeprefix("numpyro.distributions."), sys.modules[_name])
 
 
 def aligned(*parameters) -> tuple[Any, tuple[int, ...]]:

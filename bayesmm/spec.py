@@ -69,8 +69,8 @@ class ModelSpec:
 
     @property
     def response(self) -> str:
-        """The name of the response."""
-        return self.formula.response.name if self.formula.response else ""
+        """The name of the response; a computed one without slashes, which result files reserve."""
+        return self.formula.response.name.replace("/", "÷") if self.formula.response else ""
 
     def pack(self):
         """Return the priors' structure, and their numbers by variable."""
@@ -273,7 +273,8 @@ def _check_names(spec: ModelSpec) -> None:
         prefix = f"{layout.parameter}_" if layout.suffix else ""
         for group in layout.groups:
             groups[group.name] = None
-            names.append(f"r{layout.suffix}_{group.name}")
+            # r is in the posterior; z and L are sites of the NumPyro model.
+            names += [f"{letter}{layout.suffix}_{group.name}" for letter in "rzL"]
             names.append(f"{prefix}{group.name}_effect")
             names.append(f"{prefix}{group.name}_effect_2")
     for kind, name in [*(("group", g) for g in groups), ("response", spec.response)]:

@@ -11,7 +11,7 @@ from bayesmm.spec import ModelSpec
 
 def model_lines(spec: ModelSpec, rows: int, dropped: int) -> list[tuple[str, str]]:
     """Return what there is to say of a model, as pairs of a heading and a text."""
-    lines = [("formula", text) for text in spec.formula.texts]
+    lines = _formulas(spec)
     lines.append(("family", _family(spec)))
     response = spec.response
     if spec.success is not None:
@@ -49,13 +49,14 @@ def model_text(spec: ModelSpec, rows: int, dropped: int) -> str:
     lines = model_lines(spec, rows, dropped)
     width = max(len(heading) for heading, _ in lines)
     body = "\n".join(f"  {heading:<{width}}  {text}" for heading, text in lines)
-    priors = prior_table(spec).to_string().replace("\n", "\n  ")
+    priors = prior_table(spec).rename_axis(None).to_string().replace("\n", "\n  ")
     return f"bayesmm model\n{body}\n\n  {priors}"
 
 
 def model_html(spec: ModelSpec, rows: int, dropped: int) -> str:
     """Return a model as HTML."""
-    return _facts(model_lines(spec, rows, dropped)) + prior_table(spec).to_html(escape=True)
+    priors = prior_table(spec).rename_axis(None).to_html(escape=True, justify="left")
+    return _facts(model_lines(spec, rows, dropped)) + "<br>" + priors
 
 
 def fit_text(spec: ModelSpec, idata: xr.DataTree, report: Report) -> str:
@@ -63,7 +64,7 @@ def fit_text(spec: ModelSpec, idata: xr.DataTree, report: Report) -> str:
     seconds = idata["posterior"].attrs.get("sampling_time", float("nan"))
     formula = "; ".join(spec.formula.texts)
     return (
-        f"bayesmm fit of {formula} ({_family(spec)}), sampled in {seconds:.1f} s\n{report}\n"
+        f"bayesmm fit of {formula}\n{_family(spec)}, sampled in {seconds:.1f} s\n{report}\n"
         "See .summary(), .fixef(), .ranef(), .coef(), .var_corr(), .loo(), .idata"
     )
 
@@ -71,18 +72,25 @@ def fit_text(spec: ModelSpec, idata: xr.DataTree, report: Report) -> str:
 def fit_html(spec: ModelSpec, idata: xr.DataTree, report: Report, summary: pd.DataFrame) -> str:
     """Return a fit as HTML: what was fitted, the verdict, and the summary."""
     seconds = idata["posterior"].attrs.get("sampling_time", float("nan"))
-    lines = [("formula", text) for text in spec.formula.texts]
+    lines = _formulas(spec)
     lines += [("family", _family(spec)), ("sampling", f"{seconds:.1f} s")]
     return _facts(lines) + report._repr_html_() + summary.to_html(escape=True)
 
 
+def _formulas(spec: ModelSpec) -> list[tuple[str, str]]:
+    return [
+        ("formula" if not layout.suffix else f"formula of {layout.parameter}", text)
+        for layout, text in zip(spec.layout, spec.formula.texts, strict=True)
+    ]
+
+
 def _family(spec: ModelSpec) -> str:
     links = ", ".join(
-        f"{parameter}: {link}"
+        f"{parameter} {link}"
         for parameter, link in spec.family.links
         if parameter in {layout.parameter for layout in spec.layout}
     )
-    return f"{spec.family.name} (link of {links})"
+    return f"{spec.family.name}; links {links}"
 
 
 def _facts(lines: list[tuple[str, str]]) -> str:

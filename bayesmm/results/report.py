@@ -166,15 +166,21 @@ def _rhat(evidence: _Evidence) -> Iterator[Problem]:
 def _ess(evidence: _Evidence) -> Iterator[Problem]:
     chains, draws = evidence.posterior.sizes["chain"], evidence.posterior.sizes["draw"]
     wanted = MIN_ESS_PER_CHAIN * chains
+    found = {
+        kind: _extreme(_diagnostic(evidence.variables, kind), largest=False)
+        for kind in ("bulk", "tail")
+    }
+    # One number of draws for both: what the smaller of the two needs, doubled to be sure.
+    smallest = np.nanmin([1e9, *(least for least, _ in found.values())])
+    enough = int(np.ceil(draws * min(2 * wanted / max(smallest, 1.0), 20) / 100) * 100)
     for kind, meaning in (("bulk", "means and medians"), ("tail", "intervals")):
-        least, name = _extreme(_diagnostic(evidence.variables, kind), largest=False)
+        least, name = found[kind]
         if not least >= wanted:
-            factor = 2 * wanted / max(least, 1.0) if np.isfinite(least) else 4
             yield Problem(
                 f"ess_{kind}",
                 f"The {kind} effective sample size of {name} is {least:.0f}, below "
                 f"{wanted} ({MIN_ESS_PER_CHAIN} a chain), so {meaning} are not settled.",
-                f"Draw more: draws={int(np.ceil(draws * factor / 100) * 100)} should do.",
+                f"Draw more: draws={max(enough, draws + 100)} should do.",
             )
 
 

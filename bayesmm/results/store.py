@@ -8,6 +8,7 @@ any other text, and builds the design from the columns, which restores the state
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import pandas as pd
@@ -36,7 +37,7 @@ def save(fit: Fit, path: str | Path) -> None:
     if target.suffix == ".nc":
         tree.to_netcdf(target, engine="h5netcdf", mode="w")
     elif target.suffix == ".zarr":
-        tree.to_zarr(target, mode="w")
+        tree.to_zarr(target, mode="w", consolidated=False)
     else:
         raise DataError(f"path={str(path)!r}: end it in '.nc' (netCDF) or '.zarr'.")
 
@@ -96,9 +97,11 @@ def _read(path: Path) -> xr.DataTree:
         raise DataError(f"path={str(path)!r}: a fit ends in '.nc' (netCDF) or '.zarr'.")
     if not path.exists():
         raise DataError(f"path={str(path)!r} does not exist.")
-    engine = "h5netcdf" if path.suffix == ".nc" else "zarr"
+    options: dict[str, Any] = {"engine": "h5netcdf"}
+    if path.suffix == ".zarr":
+        options = {"engine": "zarr", "consolidated": False}
     try:
-        with xr.open_datatree(path, engine=engine) as tree:
+        with xr.open_datatree(path, **options) as tree:
             return tree.load()
     except Exception as error:  # which one, is for the library of the format to choose
         raise DataError(

@@ -263,6 +263,27 @@ def test_the_cache_is_in_the_users_cache_directory(monkeypatch):
     assert cache.cache_directory().name == "bayesmm"
 
 
+AFTER_ARVIZ = """
+import arviz_base
+import numpyro.distributions as dist
+import bayesmm as bm
+data = {"y": [1.0, 2.0, 4.0, 3.0], "g": ["a", "b", "a", "b"]}
+import pandas as pd, jax.numpy as jnp, numpyro
+model = bm.Model("y ~ 1 + (1 | g)", pd.DataFrame(data), priors={"sigma": dist.HalfNormal(2)})
+at = {"Intercept": 1.0, "sd_g": jnp.ones(1), "z_g": jnp.ones((2, 1)), "sigma": 0.5}
+print(numpyro.infer.util.potential_energy(model.numpyro_model, (), {}, at))
+"""
+
+
+def test_arviz_may_be_imported_first():
+    # It loads NumPyro lazily, which leaves `numpyro.distributions` without its submodules.
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_ARVIZ], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert np.isfinite(float(done.stdout))
+
+
 # --- the plain NumPyro model ---
 
 

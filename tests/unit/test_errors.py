@@ -407,6 +407,16 @@ REFUSED = {
         FormulaError,
         ["'Intercept'", "rename"],
     ),
+    **{
+        f"group called {name}, as a site of the model": (
+            f"y ~ (x | g) + (1 | {name})",
+            lambda d, name=name: d.assign(**{name: d["h"]}),
+            {},
+            DataError,
+            [f"The group '{name}'", "Rename"],
+        )
+        for name in ("z_g", "L_g", "r_g", "sd_g", "cor_g", "g_effect", "g_effect_2")
+    },
     "group as response": ("h ~ x + (1 | h)", same, {}, DataError, ["'h'", "(... | h)"]),
     "two things with one name": (
         ["y ~ (1 | sigma_g)", "sigma ~ (1 | g)"],
@@ -429,7 +439,13 @@ REFUSED = {
         DataError,
         ["'a/b'", "'/'"],
     ),
-    "a slash in the response": ("I(y / 2) ~ x", same, {}, DataError, ["'I(y / 2)'", "'/'"]),
+    "a slash in the response": (
+        "`a/b` ~ x",
+        lambda d: d.assign(**{"a/b": d["y"]}),
+        {},
+        DataError,
+        ["'a/b'", "'/'"],
+    ),
     # Functions.
     "unknown function": ("y ~ foo(x)", same, {}, FormulaError, ["'foo'", "functions="]),
     "function that is none": (

@@ -1,12 +1,8 @@
-"""Priors as plain data: what they are, which parameter they belong to, and their defaults.
+"""Which prior belongs to which number of the model.
 
-A `Prior` is the name of a distribution and its numbers, so that a model can be compared by value,
-saved as text, and compiled once for priors that differ only in their numbers. `Slot` is one place
-that needs a prior; `resolve` fills the slots from the user's mapping, the most specific key first.
-`pack` groups the priors of a vector by distribution, and `sample_vector` is the NumPyro side of it.
-
-Any NumPyro distribution with scalar parameters can be a prior as it stands; one that NumPyro lacks
-is added in `distributions.py`.
+`Slot` is one number that needs a prior; `resolve` fills the slots from the user's mapping, the most
+specific key first, and refuses what does not fit. `as_prior` is the one place that reads a NumPyro
+distribution.
 """
 
 import inspect
@@ -15,15 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import numpyro
 import numpyro.distributions as dist
-from numpyro.distributions import constraints, truncated
+from numpyro.distributions import constraints
 
-from bayesmm import distributions
 from bayesmm.errors import PriorError, did_you_mean, listing
+from bayesmm.priors.records import LKJ, Prior, distribution_class
 
 #: What a parameter may be, as the open interval of its values.
 SUPPORTS: Mapping[str, tuple[float, float]] = {
@@ -33,120 +26,6 @@ SUPPORTS: Mapping[str, tuple[float, float]] = {
     "unit": (0.0, 1.0),
     "correlation": (math.nan, math.nan),
 }
-
-
-@dataclass(frozen=True)
-class LKJ:
-    """The LKJ prior of a correlation matrix, of whatever size the block has.
-
-    The density is proportional to det(R)^(eta - 1) (Lewandowski, Kurowicka and Joe 2009): eta = 1
-    is uniform over correlation matrices, larger values favour weak correlations.
-
-    Parameters
-    ----------
-    eta : float
-        The concentration, positive.
-
-    Raises
-    ------
-    PriorError
-        If eta is not a positive number.
-    """
-
-    eta: float = 1.0
-
-    def __post_init__(self):
-        if not isinstance(self.eta, int | float) or not 0 < self.eta < math.inf:
-            raise PriorError(f"LKJ(eta={self.eta!r}): eta is a positive number, such as LKJ(2).")
-
-
-@dataclass(frozen=True)
-class Prior:
-    """A prior distribution as plain data.
-
-    Attributes
-    ----------
-    name : str
-        The class in `numpyro.distributions` or `bayesmm.distributions`, or ``"LKJ"``.
-    args : tuple of (str, float)
-        Its parameters by name.
-    base : Prior or None
-        What is truncated or folded, for the distributions that have a base.
-    """
-
-    name: str
-    args: tuple[tuple[str, float], ...]
-    base: "Prior | None" = None
-
-    def __str__(self) -> str:
-        numbers = [f"{value:.4g}" for _, value in self.args]
-        inner = [str(self.base)] if self.base else []
-        return f"{self.name}({', '.join(inner + numbers)})"
-
-    @classmethod
-    def of(cls, name: str, args: Sequence[float]) -> "Prior":
-        """Return the prior with these parameters, in the order of its distribution's."""
-        names = list(inspect.signature(_distribution_class(name).__init__).parameters)[1:]
-        return cls(name, tuple((n, float(a)) for n, a in zip(names, args, strict=False)))
-
-    @property
-    def structure(self) -> "PriorStructure":
-        """The prior without its numbers."""
-        names = tuple(name for name, _ in self.args)
-        return PriorStructure(self.name, names, self.base.structure if self.base else None)
-
-    def numbers(self) -> dict[str, Any]:
-        """Return the numbers alone, nested under ``"base"`` where there is one."""
-        values: dict[str, Any] = dict(self.args)
-        if self.base is not None:
-            values["base"] = self.base.numbers()
-        return values
-
-    def distribution(self) -> dist.Distribution:
-        """Return the NumPyro distribution (not for LKJ, which needs a dimension)."""
-        return self.structure.distribution(self.numbers())
-
-    def mass_below(self, value: float) -> float:
-        """Return the prior probability of (0, value), by the midpoint rule on 400 points."""
-        points = (np.arange(400) + 0.5) / 400 * value
-        with jax.enable_x64(True):
-            density = np.exp(np.asarray(self.distribution().log_prob(points)))
-        return float(density.mean() * value)
-
-    def as_data(self) -> dict[str, Any]:
-        """Return what a file holds of it."""
-        base = self.base.as_data() if self.base else None
-        return {"name": self.name, "args": dict(self.args), "base": base}
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> "Prior":
-        """Return the prior that `as_data` described.
-
-        Raises
-        ------
-        PriorError
-            If there is no such distribution.
-        """
-        if data["name"] != "LKJ":
-            _distribution_class(data["name"])
-        base = cls.from_data(data["base"]) if data["base"] else None
-        return cls(data["name"], tuple(data["args"].items()), base)
-
-
-@dataclass(frozen=True)
-class PriorStructure:
-    """A prior without its numbers: what decides the compiled program."""
-
-    name: str
-    arg_names: tuple[str, ...]
-    base: "PriorStructure | None" = None
-
-    def distribution(self, numbers: Mapping[str, Any]) -> dist.Distribution:
-        """Return the distribution with these numbers, which may be arrays or tracers."""
-        args = {name: numbers[name] for name in self.arg_names}
-        if self.base is not None:
-            args["base_dist"] = self.base.distribution(numbers["base"])
-        return _distribution_class(self.name)(**args)
 
 
 @dataclass(frozen=True)
@@ -186,54 +65,6 @@ class Assigned:
     slot: Slot
     prior: Prior
     key: str | None
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Location and scale of a response on its link scale, from which defaults are made.
-
-    Attributes
-    ----------
-    location : float
-        Median of link(y), or 0 where the link has no use for it.
-    s : float
-        Robust scale of link(y): 1.4826 mad (see `response_scale`).
-    spread : float
-        The standard deviation of y under the identity link, else 1.
-    residual, sd : float
-        Robust scale and standard deviation of y itself, in its own units: those of sigma.
-    """
-
-    location: float
-    s: float
-    spread: float
-    residual: float
-    sd: float
-
-
-def student_t(df: float, loc: float, scale: float) -> Prior:
-    """Return Student's t as a `Prior`."""
-    return Prior("StudentT", (("df", float(df)), ("loc", float(loc)), ("scale", float(scale))))
-
-
-def half_student_t(df: float, scale: float) -> Prior:
-    """Return Student's t folded at 0 as a `Prior`."""
-    return Prior("HalfStudentT", (("df", float(df)), ("scale", float(scale))))
-
-
-def normal(loc: float, scale: float) -> Prior:
-    """Return a normal as a `Prior`."""
-    return Prior("Normal", (("loc", float(loc)), ("scale", float(scale))))
-
-
-def normal_mad(values: np.ndarray) -> float:
-    """Return 1.4826 times the median absolute deviation: the sd, where values are normal."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
-
-
-def robust_scale(values: np.ndarray) -> float:
-    """Return 1.4826 times the median absolute deviation, or the sd where that is 0."""
-    return normal_mad(values) or float(np.std(values, ddof=min(1, len(values) - 1)))
 
 
 def as_prior(value: Any, key: str) -> tuple[Prior, tuple[int, ...]]:
@@ -321,88 +152,6 @@ def resolve(slots: Sequence[Slot], given: Mapping[str, Any] | None) -> tuple[Ass
     return tuple(assigned)
 
 
-@dataclass(frozen=True)
-class Site:
-    """One NumPyro site: the coordinates of a variable whose priors are of one structure."""
-
-    name: str
-    structure: PriorStructure
-    positions: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class VectorPrior:
-    """The sites of one variable; `size` is None for a scalar."""
-
-    variable: str
-    size: int | None
-    sites: tuple[Site, ...]
-
-
-def pack(variable: str, priors: Sequence[Prior], *, scalar: bool = False):
-    """Group the priors of one variable by structure, so that each group is one site.
-
-    Parameters
-    ----------
-    variable : str
-        The name of the variable, and of its site where there is one.
-    priors : sequence of Prior
-        One for each coordinate.
-    scalar : bool
-        Whether the variable has no dimension.
-
-    Returns
-    -------
-    structure : VectorPrior
-        What decides the program.
-    numbers : tuple of dict
-        The parameters of each site as arrays, in order.
-    """
-    groups: dict[PriorStructure, list[int]] = {}
-    for i, prior in enumerate(priors):
-        groups.setdefault(prior.structure, []).append(i)
-    sites, numbers = [], []
-    for structure, positions in groups.items():
-        name = variable if len(groups) == 1 else f"{variable}:{structure.name}:{positions[0]}"
-        sites.append(Site(name, structure, tuple(positions)))
-        chosen = [priors[i].numbers() for i in positions]
-        numbers.append(chosen[0] if scalar else _stack(chosen))
-    return VectorPrior(variable, None if scalar else len(priors), tuple(sites)), tuple(numbers)
-
-
-def sample_vector(prior: VectorPrior, numbers: Sequence[Mapping[str, Any]]) -> jax.Array:
-    """Sample a variable in a NumPyro model, shape () or (size,)."""
-    if prior.size is None:
-        site = prior.sites[0]
-        return jnp.asarray(numpyro.sample(site.name, site.structure.distribution(numbers[0])))
-    parts, order = [], []
-    for site, values in zip(prior.sites, numbers, strict=True):
-        # Arrays of distinct shape () and (k,) meet here; expand says how many there are.
-        each = site.structure.distribution(values).expand((len(site.positions),)).to_event(1)
-        parts.append(jnp.asarray(numpyro.sample(site.name, each)))
-        order.extend(site.positions)
-    if len(parts) == 1:
-        return parts[0]
-    return jnp.concatenate(parts)[np.argsort(order)]
-
-
-def _stack(numbers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        name: _stack([n[name] for n in numbers])
-        if name == "base"
-        else np.asarray([n[name] for n in numbers], dtype=np.float64)
-        for name in numbers[0]
-    }
-
-
-def _distribution_class(name: str) -> type[dist.Distribution]:
-    for module in (distributions, dist, truncated):
-        found = getattr(module, name, None)
-        if inspect.isclass(found) and issubclass(found, dist.Distribution):
-            return found
-    raise PriorError(f"There is no distribution called {name!r}.")
-
-
 def _plain_prior(value: dist.Distribution, key: str) -> Prior:
     name = type(value).__name__
     problem = (
@@ -410,7 +159,7 @@ def _plain_prior(value: dist.Distribution, key: str) -> Prior:
         "distribution of numpyro.distributions, such as dist.Normal, dist.Gamma or dist.StudentT."
     )
     try:
-        if _distribution_class(name) is not type(value):
+        if distribution_class(name) is not type(value):
             raise PriorError(problem)
     except PriorError as error:
         raise PriorError(problem) from error
