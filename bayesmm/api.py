@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmm.engines import NUTS, resolve_seed, whole_number
+from bayesmm.engines import NUTS, resolve_seed, use_compilation_cache, whole_number
 from bayesmm.errors import SamplerError
 from bayesmm.families import Family
 from bayesmm.model import Inputs, Program
@@ -219,6 +219,7 @@ class Model:
         draws = whole_number("draws", draws, 1)
         key = jax.random.key(resolve_seed(seed))
         batch = max(1, min(draws, CHUNK_NUMBERS // self._rows))
+        use_compilation_cache()
         with jax.enable_x64(True):
             keys = jax.random.split(key, draws)
             found = _prior_draws(keys, self._prepared.inputs, self._prepared.program(), batch)

@@ -1,7 +1,8 @@
 """Prior distributions that NumPyro does not have, or cannot simulate from.
 
 Each is a NumPyro distribution that can be simulated from, because a prior that cannot be drawn
-from has no prior predictive. To add one, write it here; `bayesmm.priors` finds it by its class name.
+from has no prior predictive. To add one, write it here: `bayesmm.priors` finds it by its
+class name.
 `aligned` is the one line that every distribution's constructor needs.
 """
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bayesmm.design import Design, PredictorDesign, PredictorLayout
 from bayesmm.errors import DataError, FamilyError, did_you_mean, listing
-from bayesmm.families import Family, Parameter, PriorRecord, resolve_prior
+from bayesmm.families import FAMILIES, Family, Parameter, PriorRecord, resolve_prior
 from bayesmm.formula import Formula
 from bayesmm.priors import (
     Assigned,
@@ -87,10 +87,12 @@ class ModelSpec:
 
     def to_text(self) -> str:
         """Return what a file holds of the model, as JSON."""
+        defaults = {p.name: p.links[0] for p in self.family.parameters}
         return json.dumps(
             {
                 "formula": list(self.formula.texts),
                 "family": self.family.name,
+                "own_family": self.family.with_links(defaults) != FAMILIES.get(self.family.name),
                 "links": dict(self.family.links),
                 "success": self.success,
                 "columns": [asdict(column) for column in self.schema.columns],
@@ -234,7 +236,8 @@ def _predictor_slots(
         if group.correlated:
             variable = f"cor{suffix}_{group.name}"
             prior = Prior("LKJ", (("eta", 1.0),))
-            yield Slot(variable, None, "correlation", (variable, "cor"), prior)
+            sizes = tuple(len(positions) for positions, correlated in group.blocks if correlated)
+            yield Slot(variable, None, "correlation", (variable, "cor"), prior, sizes)
 
 
 def _keys(variable: str, label: str, term: str) -> tuple[str, ...]:

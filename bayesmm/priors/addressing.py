@@ -44,6 +44,8 @@ class Slot:
         The keys that address it, the most specific first.
     default : Prior
         The prior when no key is given.
+    dimensions : tuple of int
+        Sizes of the correlation matrices that it is a prior of; empty for numbers.
     """
 
     variable: str
@@ -51,6 +53,7 @@ class Slot:
     support: str
     keys: tuple[str, ...]
     default: Prior
+    dimensions: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:
@@ -217,6 +220,13 @@ def _check_support(key: str, value: Any, prior: Prior, slot: Slot) -> None:
             + (" values, such as dist.Normal or bm.HalfStudentT." if wanted[0] == "a" else ".")
         )
     if prior.name == "LKJ":
+        dimension = getattr(value, "dimension", None)
+        if dimension is not None and {dimension} != set(slot.dimensions):
+            raise PriorError(
+                f"priors[{key!r}] is of {dimension} x {dimension} matrices, and {slot.label} has "
+                f"{' and '.join(f'{d} x {d}' for d in slot.dimensions)}. Write bm.LKJ(eta), which "
+                "fits any size."
+            )
         return
     support = value.support
     support = getattr(support, "base_constraint", support)

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmm.design import Design
-from bayesmm.engines import resolve_seed, whole_number
+from bayesmm.engines import resolve_seed, use_compilation_cache, whole_number
 from bayesmm.errors import SamplerError
 from bayesmm.families import Family
 from bayesmm.model import distribution
@@ -182,6 +182,7 @@ class Fit:
         family, layout = self.spec.family, self.spec.layout
         design = self._prepared.design
         batch = max(1, CHUNK_NUMBERS // max(len(self._prepared.response.values), 1))
+        use_compilation_cache()
         with jax.enable_x64(True):
             keys = jax.random.split(
                 make_key(seed), posterior.sizes["chain"] * posterior.sizes["draw"]

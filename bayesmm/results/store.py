@@ -124,7 +124,7 @@ def _restore(
             'bm.load(path, functions={"f": f}).'
         ) from error
     if family is None:
-        if text["family"] not in families.names():
+        if text["own_family"] or text["family"] not in families.names():
             raise FamilyError(
                 f"The file was fitted with the family {text['family']!r}, which is not one of the "
                 "package's: pass it in bm.load(path, family=...)."

@@ -678,3 +678,11 @@ def test_mass_below():
     prior = Prior("HalfStudentT", (("df", 3.0), ("scale", 2.0)))
     exact = 2 * st.t(3, 0, 2).cdf(0.5) - 1
     np.testing.assert_allclose(prior.mass_below(0.5), exact, rtol=1e-5)
+
+
+def test_an_lkj_of_another_dimension_is_refused(small_data):
+    formula = "y ~ x + (x | g)"
+    with pytest.raises(bm.PriorError, match="5 x 5 matrices.*cor_g has 2 x 2.*bm.LKJ"):
+        bm.Model(formula, small_data, priors={"cor": dist.LKJ(5, 2.0)})
+    same = bm.Model(formula, small_data, priors={"cor": dist.LKJ(2, 2.0)})
+    assert same.spec == bm.Model(formula, small_data, priors={"cor": bm.LKJ(2)}).spec

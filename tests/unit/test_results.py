@@ -5,7 +5,7 @@ independent draws near the priors, and so compiles no sampler.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import arviz as az
 import jax
@@ -753,12 +753,14 @@ SHIFTED = bm.Family(
 )
 
 
-def test_own_families_are_asked_for(frame, tmp_path):
-    fit = nearby(bm.Model("y ~ x", frame, SHIFTED))
+@pytest.mark.parametrize("name", ["shifted", "gaussian"])  # also under a name that is taken
+def test_own_families_are_asked_for(name, frame, tmp_path):
+    family = replace(SHIFTED, name=name)
+    fit = nearby(bm.Model("y ~ x", frame, family))
     fit.save(tmp_path / "fit.nc")
-    with pytest.raises(FamilyError, match=r"'shifted'.*bm.load\(path, family="):
+    with pytest.raises(FamilyError, match=rf"'{name}'.*bm.load\(path, family="):
         bm.load(tmp_path / "fit.nc")
-    assert bm.load(tmp_path / "fit.nc", family=SHIFTED).spec == fit.spec
+    assert bm.load(tmp_path / "fit.nc", family=family).spec == fit.spec
 
 
 def test_paths_that_are_wrong(rich_fit, tmp_path):
