@@ -17,8 +17,8 @@ from bayesmm.model import Inputs, Program
 from bayesmm.prepare import prepare
 from bayesmm.results import Fit
 from bayesmm.results.convert import (
-    CHUNK_NUMBERS,
     LOG_LIKELIHOOD_LIMIT,
+    at_once,
     creation_attrs,
     dimensions,
     observed_groups,
@@ -179,8 +179,6 @@ class Model:
                 progress=progress,
             )
         attrs = {
-            "sampling_time": found.sampling_time,
-            "compile_time": found.compile_time,
             "tuning_steps": found.warmup,
             "interrupted": int(found.interrupted),
             "seed": seed,
@@ -218,7 +216,7 @@ class Model:
         """
         draws = whole_number("draws", draws, 1)
         key = jax.random.key(resolve_seed(seed))
-        batch = max(1, min(draws, CHUNK_NUMBERS // self._rows))
+        batch = min(draws, at_once(self._rows))
         use_compilation_cache()
         with jax.enable_x64(True):
             keys = jax.random.split(key, draws)
@@ -232,7 +230,12 @@ class Model:
             attrs=creation_attrs(),
         )
         predictive = xr.Dataset(
-            {self.spec.response: (("chain", "draw", "obs_id"), response.astype(np.float64))},
+            {
+                self.spec.response: (
+                    ("chain", "draw", "obs_id"),
+                    response.astype(np.float64, copy=False),
+                )
+            },
             coords={**sample, "obs_id": self._prepared.frame.index},
             attrs=creation_attrs(),
         )

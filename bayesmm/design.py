@@ -87,6 +87,8 @@ class GroupLayout:
     ----------
     name : str
         The group: ``"Subject"`` or ``"a:b"``.
+    parameter : str
+        The parameter in whose predictor it is.
     effects : tuple of str
         One label a column.
     terms : tuple of str
@@ -96,6 +98,7 @@ class GroupLayout:
     """
 
     name: str
+    parameter: str
     effects: tuple[str, ...]
     terms: tuple[str, ...]
     blocks: tuple[tuple[tuple[int, ...], bool], ...]
@@ -104,6 +107,21 @@ class GroupLayout:
     def correlated(self) -> bool:
         """Whether any block estimates a correlation."""
         return any(correlated for _, correlated in self.blocks)
+
+    def variable(self, kind: str) -> str:
+        """Return the name of a variable of the group: ``sd_Subject``, ``r_sigma_Subject``.
+
+        Parameters
+        ----------
+        kind : str
+            ``"sd"``, ``"cor"``, ``"r"``; ``"z"`` and ``"L"`` for sites of the NumPyro model.
+        """
+        return f"{kind}{_suffix(self.parameter)}_{self.name}"
+
+    @property
+    def effect_dim(self) -> str:
+        """The dimension of its effects in the posterior."""
+        return f"{_suffix(self.parameter)[1:]}_{self.name}_effect".removeprefix("_")
 
 
 @dataclass(frozen=True)
@@ -116,14 +134,29 @@ class PredictorLayout:
     groups: tuple[GroupLayout, ...]
 
     @property
-    def suffix(self) -> str:
-        """What the predictor's variables end in: nothing for the main one."""
-        return "" if self.parameter == "mu" else f"_{self.parameter}"
+    def main(self) -> bool:
+        """Whether this is the predictor of the response's own location, mu."""
+        return self.parameter == "mu"
+
+    def variable(self, kind: str) -> str:
+        """Return the name of a variable of the predictor: ``b``, ``Intercept_sigma``.
+
+        Parameters
+        ----------
+        kind : str
+            ``"b"``, ``"Intercept"``, or ``"coef"`` for the dimension of b.
+        """
+        return f"{kind}{_suffix(self.parameter)}"
 
     @property
     def has_intercept(self) -> bool:
         """Whether the first coefficient is the intercept."""
         return self.coefs[:1] == ("Intercept",)
+
+
+def _suffix(parameter: str) -> str:
+    """What the names of a parameter's variables end in: nothing for the main one."""
+    return "" if parameter == "mu" else f"_{parameter}"
 
 
 class DesignBuilder:
@@ -180,13 +213,14 @@ class DesignBuilder:
             raise FormulaError("The formula has no response. Write one on the left: y ~ x.")
         response = read_response(self.formula.response, frame, family, self.functions)
         factors = dict.fromkeys(g.factors for p in self.formula.predictors for g in p.groups)
+        _check_groups(list(factors))
         self.schema = read_schema(frame, factors)
         counted = response.counted
         evaluated = [
             (_fit(common, frame, counted), [_fit(block, frame, counted) for block in blocks])
             for common, blocks in self._terms
         ]
-        _check_finite(evaluated)
+        _check_finite(evaluated, frame.index)
         self.layout = tuple(
             _layout(predictor, common, blocks)
             for predictor, (common, blocks) in zip(self.formula.predictors, evaluated, strict=True)
@@ -209,7 +243,7 @@ class DesignBuilder:
             (common.transform(frame.columns), [b.transform(frame.columns) for b in blocks])
             for common, blocks in self._terms
         ]
-        _check_finite(evaluated)
+        _check_finite(evaluated, frame.index)
         return self._assemble(frame, evaluated, None)
 
     def _assemble(
@@ -264,11 +298,27 @@ def _layout(predictor: Predictor, common: Columns, blocks: list[Columns]) -> Pre
             spans.append((tuple(range(start, stop)), correlated and stop - start > 1))
             start = stop
         terms = tuple(term for columns, _ in parts for term in columns.terms)
-        layouts.append(GroupLayout(name, effects, terms, tuple(spans)))
+        layouts.append(GroupLayout(name, predictor.parameter, effects, terms, tuple(spans)))
     return PredictorLayout(predictor.parameter, common.labels, common.terms, tuple(layouts))
 
 
-def _check_finite(evaluated: list[tuple[Columns, list[Columns]]]) -> None:
+def _check_groups(factors: list[tuple[str, ...]]) -> None:
+    """Refuse two groups that would have one name, or are one group written in two ways."""
+    for i, one in enumerate(factors):
+        for other in factors[:i]:
+            if ":".join(one) == ":".join(other):
+                raise DataError(
+                    f"The group {':'.join(one)!r} is both a column and an interaction of columns. "
+                    "Rename the column."
+                )
+            if sorted(one) == sorted(other):
+                raise FormulaError(
+                    f"{':'.join(one)!r} and {':'.join(other)!r} are the same group. Write the "
+                    "factors in one order."
+                )
+
+
+def _check_finite(evaluated: list[tuple[Columns, list[Columns]]], rows: np.ndarray) -> None:
     """Refuse NaN or infinity that a transform made of finite data."""
     parts = []
     for columns in (c for common, blocks in evaluated for c in (common, *blocks)):
@@ -278,11 +328,11 @@ def _check_finite(evaluated: list[tuple[Columns, list[Columns]]]) -> None:
     for values, term in parts:
         finite = np.isfinite(values)
         if not finite.all():
-            row = int(np.argmin(finite))
+            first = int(np.argmin(finite))
             raise DataError(
-                f"{term!r} makes {values[row]} of finite data in {int((~finite).sum())} rows (the "
-                f"first is row {row}). Use a transform that is defined for every row, or drop "
-                "those rows."
+                f"{term!r} makes {values[first]} of finite data in {int((~finite).sum())} rows "
+                f"(the first is row {rows.tolist()[first]!r}). Use a transform that is defined for "
+                "every row, or drop those rows."
             )
 
 
@@ -326,7 +376,7 @@ def _check_rank(layout: PredictorLayout, X: np.ndarray) -> None:
     )
 
 
-def take(design: Design, rows: slice) -> Design:
+def take(design: Design, rows: slice | np.ndarray) -> Design:
     """Return the design of some rows, so that work over rows can be done in chunks."""
 
     def cut(values: np.ndarray | None) -> np.ndarray | None:

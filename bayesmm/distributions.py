@@ -18,8 +18,10 @@ from numpyro.util import is_prng_key
 
 # ArviZ loads NumPyro lazily. `import numpyro.distributions` then runs that package twice, and the
 # second copy lacks its submodules as attributes, through which NumPyro itself reaches them.
-for _name in [name for name in sys.modules if name.startswith("numpyro.distributions.")]:
-    setattr(dist, _name.removeprefix("numpyro.distributions."), sys.modules[_name])
+for _module in [name for name in sys.modules if name.startswith("numpyro.distributions.")]:
+    _name = _module.removeprefix("numpyro.distributions.")
+    if not hasattr(dist, _name):
+        setattr(dist, _name, sys.modules[_module])
 
 
 def aligned(*parameters) -> tuple[Any, tuple[int, ...]]:

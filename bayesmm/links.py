@@ -58,6 +58,8 @@ class Link:
         Logarithm of one minus the natural value. Only links onto the unit interval have it.
     support : str
         Which natural values the link can produce, one of `SUPPORTS`.
+    scales_response : bool
+        Whether the linked response has a location and a scale that default priors are made from.
     """
 
     name: str
@@ -66,6 +68,12 @@ class Link:
     log_inverse: Transform | None = field(repr=False)
     log1m_inverse: Transform | None = field(repr=False)
     support: str
+    scales_response: bool = False
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the linear predictor is the parameter itself."""
+        return self.forward is _identity
 
 
 def _as_float(x):
@@ -246,10 +254,10 @@ def _log_inv_logm1(eta):
 
 
 _ALL = (
-    Link("identity", _identity, _identity, None, None, "real"),
-    Link("inverse", _reciprocal, _reciprocal, None, None, "real"),
-    Link("log", _log, clipped_exp, _identity, None, "positive"),
-    Link("sqrt", jnp.sqrt, _square, _log_square, None, "positive"),
+    Link("identity", _identity, _identity, None, None, "real", True),
+    Link("inverse", _reciprocal, _reciprocal, None, None, "real", True),
+    Link("log", _log, clipped_exp, _identity, None, "positive", True),
+    Link("sqrt", jnp.sqrt, _square, _log_square, None, "positive", True),
     Link("softplus", _inv_softplus, _softplus, _log_softplus, None, "positive"),
     Link("logm1", _logm1, _inv_logm1, _log_inv_logm1, None, "above_one"),
     Link("logit", _logit, jax.nn.sigmoid, _log_sigmoid, _log1m_sigmoid, "unit"),

@@ -14,8 +14,9 @@ import numpy as np
 
 from bayesmm import families
 from bayesmm.design import Design, DesignBuilder
+from bayesmm.errors import FormulaError, listing
 from bayesmm.families import Family
-from bayesmm.formula import parse
+from bayesmm.formula import Formula, columns_of, parse, response_columns
 from bayesmm.model import Inputs, Program
 from bayesmm.model.program import Parameterization
 from bayesmm.response import ResponseData
@@ -75,6 +76,30 @@ class Prepared:
         return digest.hexdigest()
 
 
+def columns_of_both_sides(formula: Formula) -> set[str]:
+    """Return the columns that are used for their values, not as grouping factors alone.
+
+    Raises
+    ------
+    FormulaError
+        If the response stands among its own predictors.
+    """
+    predictors: set[str] = set()
+    for predictor in formula.predictors:
+        for text in (predictor.common, *(group.effects for group in predictor.groups)):
+            predictors.update(columns_of(text))
+    response = formula.response
+    if response is None:
+        return predictors
+    own = predictors.intersection(columns_of(response.expression))
+    if own:
+        raise FormulaError(
+            f"The response {response.name!r} stands on both sides of the formula ({listing(own)}): "
+            "it would explain itself. Leave it out on the right."
+        )
+    return predictors.union(response_columns(response))
+
+
 def prepare(
     formula: str | Sequence[str],
     data: Any,
@@ -95,7 +120,10 @@ def prepare(
     parsed = parse(formula, functions)
     chosen = families.get(family, link)
     check_parameters(parsed, chosen)
-    frame = read_frame(data, parsed.variables, missing=missing)
+    used = columns_of_both_sides(parsed)
+    frame = read_frame(
+        data, parsed.variables, labels_only=set(parsed.variables) - used, missing=missing
+    )
     # Links are JAX functions, and outside this scope they would round the priors to float32.
     with jax.enable_x64(True):
         builder = DesignBuilder(parsed, functions)

@@ -30,15 +30,12 @@ class ResponseData:
         Factors on the log-likelihood of each row.
     success : str or None
         The level that counts as 1, where the response is a category.
-    failures : tuple of str
-        The levels that count as 0.
     """
 
     values: np.ndarray
     trials: np.ndarray | None = None
     weights: np.ndarray | None = None
     success: str | None = None
-    failures: tuple[str, ...] = ()
 
     @property
     def counted(self) -> np.ndarray:
@@ -82,17 +79,18 @@ def read_response(
     kind = family.response
     value = evaluate(response.expression, frame.columns, functions)
     data = _as_numbers(value, response, family)
+    _check_finite(data.values, response.name, frame.index)
     for name, arguments in response.additions:
         read = _ADDITIONS[name]
         columns = [evaluate(text, frame.columns, functions) for text in arguments]
-        data = read(data, response, family, arguments, columns)
+        data = read(data, response, family, arguments, columns, frame.index)
     if kind.trials and data.trials is None:
         raise FamilyError(
             f"family={family.name!r} needs the trials of each row: write "
             f"prop({response.name}, n) on the left-hand side"
             + (", or family='bernoulli' for 0/1 data." if _is_binary(data.values) else ".")
         )
-    kind.validate(data.values, response.name, family.name, trials=data.trials)
+    kind.validate(data.values, response.name, family.name, data.trials, rows=frame.index.tolist())
     counted = data.values[data.counted]
     if counted.size == 0:
         raise DataError("Every row has weight 0, so there is nothing to fit.")
@@ -149,13 +147,17 @@ def _as_numbers(
         values = values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"The response {name!r} is not numeric ({values.dtype}).") from error
-    if not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values)))
-        raise DataError(
-            f"The response {name!r} is {values[row]} in row {row} although the data are finite. "
-            "Use a transform that is defined for every row."
-        )
     return ResponseData(values)
+
+
+def _check_finite(values: np.ndarray, name: str, rows: np.ndarray) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise DataError(
+            f"The response {name!r} is {values[first]} in row {rows.tolist()[first]!r} although "
+            "the data are finite. Use a transform that is defined for every row."
+        )
 
 
 def _dichotomy(labels: np.ndarray, levels: list[str], success: str, name: str) -> ResponseData:
@@ -164,11 +166,10 @@ def _dichotomy(labels: np.ndarray, levels: list[str], success: str, name: str) -
             f'{name}["{success}"]: {name!r} has no level {success!r}. Its levels are '
             f"{listing(levels)}."
         )
-    failures = tuple(level for level in levels if level != success)
-    return ResponseData((labels == success).astype(np.float64), success=success, failures=failures)
+    return ResponseData((labels == success).astype(np.float64), success=success)
 
 
-def _prop(data, response, family, texts, columns) -> ResponseData:
+def _prop(data, response, family, texts, columns, rows) -> ResponseData:
     if not family.response.trials:
         raise FamilyError(
             f"prop({response.name}, {texts[0]}) counts successes of trials, which "
@@ -178,15 +179,16 @@ def _prop(data, response, family, texts, columns) -> ResponseData:
     return replace(data, trials=_numbers(trials, texts[0], "the trials"))
 
 
-def _weighted(data, response, family, texts, columns) -> ResponseData:
+def _weighted(data, response, family, texts, columns, rows) -> ResponseData:
     weights = _numbers(
         np.broadcast_to(np.asarray(columns[0]), data.values.shape), texts[0], "the weights"
     )
     if (weights < 0).any():
-        row = int(np.argmax(weights < 0))
+        first = int(np.argmax(weights < 0))
         raise DataError(
             f"weighted({response.name}, {texts[0]}): {int((weights < 0).sum())} rows have a "
-            f"negative weight (the first is {weights[row]:g}, row {row}). Weights are 0 or more."
+            f"negative weight (the first is {weights[first]:g}, row {rows.tolist()[first]!r}). "
+            "Weights are 0 or more."
         )
     return replace(data, weights=weights)
 

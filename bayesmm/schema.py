@@ -10,7 +10,8 @@ To support another kind of column, extend `_plain_column` (what it becomes) and 
 its values are named when it is a grouping factor).
 """
 
-from collections.abc import Iterable, Sequence
+import decimal
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,7 +95,6 @@ class Schema:
 
     columns: tuple[Column, ...]
     groupings: tuple[Grouping, ...]
-    response_levels: tuple[Label, ...] = ()
 
     def column(self, name: str) -> Column:
         """Return the column of that name."""
@@ -124,7 +124,13 @@ class Frame:
     dropped: int = 0
 
 
-def read_frame(data: Any, variables: Sequence[str], *, missing: Missing = "drop") -> Frame:
+def read_frame(
+    data: Any,
+    variables: Sequence[str],
+    *,
+    labels_only: Container[str] | None = None,
+    missing: Missing = "drop",
+) -> Frame:
     """Read the used columns of a dataframe.
 
     Parameters
@@ -133,6 +139,9 @@ def read_frame(data: Any, variables: Sequence[str], *, missing: Missing = "drop"
         Any eager dataframe that narwhals reads (pandas, polars, pyarrow).
     variables : sequence of str
         The columns to read.
+    labels_only : container of str, optional
+        The columns that serve as grouping factors alone, where times and dates are labels; in
+        others they are refused. Left out, every column may be a label.
     missing : {"drop", "error"}
         What to do with rows that have a missing value in a used column.
 
@@ -164,7 +173,8 @@ def read_frame(data: Any, variables: Sequence[str], *, missing: Missing = "drop"
         )
     if len(frame) == 0:
         raise DataError("data has no rows. A model needs at least a few.")
-    columns = {name: _plain_column(name, frame[name]) for name in variables}
+    labels = variables if labels_only is None else labels_only
+    columns = {name: _plain_column(name, frame[name], name in labels) for name in variables}
     incomplete = np.zeros(len(frame), dtype=bool)
     for name, column in columns.items():
         empty = column.isna().to_numpy()
@@ -250,11 +260,10 @@ def _grouping(frame: pd.DataFrame, factors: tuple[str, ...]) -> Grouping:
     for part in parts:
         combined = combined * len(part.categories) + part.codes
     _, first_row = np.unique(combined, return_index=True)
-    cells = tuple(
-        tuple(part.categories[part.codes[row]] for part in parts)
-        for row in first_row  # in the order of the combined codes, which is that of the levels
-    )
-    grouping = Grouping(factors, tuple(tuple(_plain(x) for x in cell) for cell in cells))
+    # First rows come in the order of the combined codes, which is that of the levels.
+    labels = [part.categories.take(np.asarray(part.codes)[first_row]).tolist() for part in parts]
+    cells = tuple(zip(*labels, strict=True))
+    grouping = Grouping(factors, cells)
     name = grouping.name
     if len(cells) == 1:
         raise DataError(
@@ -267,10 +276,6 @@ def _grouping(frame: pd.DataFrame, factors: tuple[str, ...]) -> Grouping:
             "texts (joined by ':' in an interaction) differ."
         )
     return grouping
-
-
-def _plain(label: Any) -> Label:
-    return int(label) if isinstance(label, int | np.integer) else str(label)
 
 
 def _narwhals_frame(data: Any) -> nw.DataFrame:
@@ -290,8 +295,13 @@ def _narwhals_frame(data: Any) -> nw.DataFrame:
         ) from error
 
 
-def _plain_column(name: str, series: nw.Series) -> pd.Series:
+def _plain_column(name: str, series: nw.Series, is_label: bool) -> pd.Series:
     """One column as pandas: numbers, bools, or an ordered category; missing values kept."""
+    if series.dtype.is_temporal() and not is_label:
+        raise DataError(
+            f"Column {name!r} holds times ({series.dtype}), which are neither numbers nor labels. "
+            "Make a number of it first, such as days since the start."
+        )
     native = series.to_native()
     if isinstance(native, pd.Series):
         values = native.reset_index(drop=True)
@@ -321,8 +331,9 @@ def _plain_column(name: str, series: nw.Series) -> pd.Series:
     kinds = {type(value) for value in present}
     if kinds and kinds <= {bool, np.bool_}:
         return values.astype("boolean")
-    if kinds and all(issubclass(k, int | float | np.number) and k is not bool for k in kinds):
-        return values.astype("Float64")
+    numeric = (int, float, np.number, decimal.Decimal)
+    if kinds and all(issubclass(k, numeric) and k is not bool for k in kinds):
+        return values.map(float, na_action="ignore").astype("Float64")
     if any(not isinstance(value, str | int | float | bool | np.generic) for value in present):
         values = values.map(str, na_action="ignore")
     return _category(name, values, None)
@@ -356,7 +367,7 @@ def _tidy(column: pd.Series) -> pd.Series:
         return column.cat.remove_unused_categories()
     if pd.api.types.is_bool_dtype(column.dtype):
         return column.astype(bool)
-    if pd.api.types.is_integer_dtype(column.dtype):
+    if pd.api.types.is_integer_dtype(column.dtype) and column.max() <= np.iinfo(np.int64).max:
         return column.astype(np.int64)
     return column.astype(np.float64)
 

@@ -17,6 +17,7 @@ from bayesmm.design import Design, PredictorDesign, PredictorLayout
 from bayesmm.errors import DataError, FamilyError, did_you_mean, listing
 from bayesmm.families import FAMILIES, Family, Parameter, PriorRecord, resolve_prior
 from bayesmm.formula import Formula
+from bayesmm.links import get_link
 from bayesmm.priors import (
     Assigned,
     Prior,
@@ -36,8 +37,6 @@ from bayesmm.schema import Schema
 UNIT_SCALE = 2.5
 #: Zeros count as this before a link that is infinite there.
 ZERO_STANDS_FOR = 0.1
-#: Links under which a response has a scale of its own.
-SCALED_LINKS = ("identity", "log", "inverse", "sqrt")
 
 
 @dataclass(frozen=True)
@@ -126,15 +125,18 @@ def specify(
 
     Raises
     ------
-    FamilyError
-        For a formula of a parameter that the family does not have.
     PriorError
         For a prior that does not fit.
     DataError
-        For a used name that clashes with a variable or dimension of the posterior.
+        For a model without any parameter, a response or predictor that no prior can be scaled to,
+        and a used name that clashes with a variable or dimension of the posterior.
     """
-    check_parameters(formula, family)
     slots = list(_slots(family, layout, design))
+    if not slots:
+        raise DataError(
+            f"The model {formula.texts[0]!r} has nothing to estimate: no coefficient, no group and "
+            "no further parameter. Add an intercept (1) or a predictor."
+        )
     spec = ModelSpec(formula, schema, family, tuple(layout), resolve(slots, priors), success)
     _check_names(spec)
     return spec
@@ -172,16 +174,20 @@ def response_scale(y: np.ndarray, family: Family) -> Scale:
     family : Family
         Whose mu is meant: for a lognormal, y is log(y) throughout.
     """
-    if family.location == "log":
-        y = np.log(y)
+    y = np.asarray(get_link(family.location).forward(y), dtype=np.float64)
+    peak = float(np.abs(y).max()) or 1.0
+    if not 1e-80 < peak < 1e80:
+        raise DataError(
+            f"The response is as large as {peak:.3g}. Rescale it: no prior can be scaled to that."
+        )
     residual = robust_scale(y)
     sd = float(np.std(y, ddof=1)) if len(y) > 1 else 0.0
     if sd == 0:  # only counts can be constant (`read_response`); they have a unit of their own
         residual = sd = UNIT_SCALE
     link = family.link("mu")
-    if link.name == "identity":
+    if link.is_identity:
         return Scale(float(np.median(y)), residual, sd, residual, sd)
-    if link.name not in SCALED_LINKS:
+    if not link.scales_response:
         return Scale(0.0, UNIT_SCALE, 1.0, residual, sd)
     linked = np.asarray(link.forward(np.where(y == 0, ZERO_STANDS_FOR, y)), dtype=np.float64)
     linked = linked[np.isfinite(linked)]  # negative values have no logarithm
@@ -208,8 +214,7 @@ def _slots(family: Family, layout: Sequence[PredictorLayout], design: Design) ->
 def _predictor_slots(
     family: Family, names: PredictorLayout, rows: PredictorDesign, scale: Scale, counted: Any
 ) -> Iterator[Slot]:
-    suffix = names.suffix
-    main = names.parameter == "mu"
+    main = names.main
     spread = scale.spread if main else 1.0
     s = scale.s if main else UNIT_SCALE
     first = int(names.has_intercept)
@@ -220,21 +225,22 @@ def _predictor_slots(
             if main
             else _parameter_prior(parameter.intercept_prior, parameter, family, scale)
         )
-        yield Slot(f"Intercept{suffix}", None, "real", (f"Intercept{suffix}",), default)
+        variable = names.variable("Intercept")
+        yield Slot(variable, None, "real", (variable,), default)
     widths = _spreads(rows.X[counted])
     for j in range(first, len(names.coefs)):
-        keys = _keys(f"b{suffix}", names.coefs[j], names.terms[j])
+        keys = _keys(names.variable("b"), names.coefs[j], names.terms[j])
         default = normal(0.0, UNIT_SCALE * spread / widths[j])
-        yield Slot(f"b{suffix}", names.coefs[j], "real", keys, default)
+        yield Slot(names.variable("b"), names.coefs[j], "real", keys, default)
     for group, block in zip(names.groups, rows.groups, strict=True):
-        variable = f"sd{suffix}_{group.name}"
+        variable = group.variable("sd")
         widths = _spreads(block.columns[counted])
         for j, effect in enumerate(group.effects):
             keys = (*_keys(variable, effect, group.terms[j]), "sd")
             width = 1.0 if effect == "Intercept" else widths[j]
             yield Slot(variable, effect, "positive", keys, half_student_t(3, s / width))
         if group.correlated:
-            variable = f"cor{suffix}_{group.name}"
+            variable = group.variable("cor")
             prior = Prior("LKJ", (("eta", 1.0),))
             sizes = tuple(len(positions) for positions, correlated in group.blocks if correlated)
             yield Slot(variable, None, "correlation", (variable, "cor"), prior, sizes)
@@ -248,10 +254,13 @@ def _spreads(columns: np.ndarray) -> np.ndarray:
     """The sd of each column; of a constant one its size, so that no prior is infinitely wide."""
     if columns.shape[1] == 0:
         return np.ones(0)
-    sd = columns.std(axis=0, ddof=1) if len(columns) > 1 else np.zeros(columns.shape[1])
-    size = np.sqrt((columns**2).mean(axis=0))
-    sd = np.where(sd > 1e-10 * size, sd, size)
-    return np.where(sd > 0, sd, 1.0)
+    # Squares of what is 1e200 or 1e-200 are not numbers, so each column is taken by its largest.
+    peak = np.abs(columns).max(axis=0)
+    scaled = columns / np.where(peak > 0, peak, 1.0)
+    sd = scaled.std(axis=0, ddof=1) if len(columns) > 1 else np.zeros(columns.shape[1])
+    size = np.sqrt((scaled**2).mean(axis=0))
+    width = np.where(sd > 1e-10 * size, sd, size) * peak
+    return np.where(width > 0, width, 1.0)
 
 
 def _parameter_prior(
@@ -265,21 +274,16 @@ def _parameter_prior(
 
 def _check_names(spec: ModelSpec) -> None:
     """Refuse used names that would meet a variable or a dimension of the posterior."""
-    names = ["chain", "draw", "obs_id"]
-    own = {f"b{layout.suffix}" for layout in spec.layout}
-    names += dict.fromkeys(v for a in spec.priors if (v := a.slot.variable) not in own)
-    groups: dict[str, None] = {}
+    dims = ["chain", "draw", "obs_id"]
+    names = list(dims)
     for layout in spec.layout:
-        names.append(f"coef{layout.suffix}")
-        if layout.coefs:
-            names.append(f"b{layout.suffix}")
-        prefix = f"{layout.parameter}_" if layout.suffix else ""
+        names += [layout.variable(kind) for kind in ("Intercept", "b", "coef")]
         for group in layout.groups:
-            groups[group.name] = None
             # r is in the posterior; z and L are sites of the NumPyro model.
-            names += [f"{letter}{layout.suffix}_{group.name}" for letter in "rzL"]
-            names.append(f"{prefix}{group.name}_effect")
-            names.append(f"{prefix}{group.name}_effect_2")
+            names += [group.variable(kind) for kind in ("sd", "cor", "r", "z", "L")]
+            names += [group.effect_dim, f"{group.effect_dim}_2"]
+    names += [p.name for p in spec.family.parameters[1:]]
+    groups = [group.name for layout in spec.layout for group in layout.groups]
     for kind, name in [*(("group", g) for g in groups), ("response", spec.response)]:
         if name in names:
             raise DataError(
@@ -296,19 +300,13 @@ def _check_names(spec: ModelSpec) -> None:
             f"The response {spec.response!r} is also a grouping factor. Leave "
             f"(... | {spec.response}) out."
         )
-    for name in (spec.response, *(column.name for column in spec.schema.columns)):
+    for name in (column.name for column in spec.schema.columns):
+        if name in dims:
+            raise DataError(
+                f"The column {name!r} has the name of a dimension of the results. Rename it."
+            )
         if "/" in name:  # DataTree, netCDF and zarr read it as a path
             raise DataError(
                 f"The name {name!r} holds a '/', which no variable of a result can. Rename the "
-                "column, or make one of what is computed."
-            )
-    for column in (*(c.name for c in spec.schema.columns), spec.response):
-        if column in ("chain", "draw", "obs_id"):
-            raise DataError(
-                f"The column {column!r} has the name of a dimension of the results. Rename it."
-            )
-        if "/" in column:
-            raise DataError(
-                f"The name {column!r} has a slash, which a result file would read as a path. "
-                "Rename the column (or make the column first, for a computed response)."
+                "column."
             )

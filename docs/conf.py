@@ -1,6 +1,6 @@
 """Sphinx configuration: MyST-NB pages that are executed at build time, PyData theme, numpydoc.
 
-    uv run --group docs sphinx-build -W -b html docs docs/_build/html
+uv run --group docs sphinx-build -W -b html docs docs/_build/html
 """
 
 import importlib.metadata

@@ -1,9 +1,9 @@
-"""Fits that tests share, and how they are kept together when the tests run in parallel.
+"""Fits that tests share.
 
-A real fit costs seconds, so it is made once for a session and only if a test asks for it. Under
-pytest-xdist every worker would make its own: tests that ask for the same fit are therefore put
-into one group, and `pytest -n 2` sends a group to one worker (``--dist loadgroup``, unless another
-``--dist`` is asked for). To add a shared fit, write a session fixture and name it in `SHARED`.
+A real fit costs seconds, so it is made once for a session, and only if a test asks for it. Under
+pytest-xdist every worker that needs it makes its own (compiled once: the compilation cache is
+shared), so pyproject.toml keeps the tests of a file together (``--dist loadfile``). To add a shared
+fit, write a session fixture here.
 
 No test may change a fit: whoever needs another one makes it.
 """
@@ -14,9 +14,6 @@ import pandas as pd
 import pytest
 
 import bayesmm as bm
-
-#: The shared fits, the dearest first: a test that uses several belongs to the first one's group.
-SHARED = ("sleepstudy_fit", "small_fit")
 
 SLEEPSTUDY_FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -60,20 +57,3 @@ def small_data():
 def small_fit(small_data):
     """2 chains of 300 + 200 draws of a Gaussian random intercept, on `small_data`."""
     return bm.fit("y ~ x + (1 | g)", small_data, chains=2, warmup=300, draws=200, seed=1)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config):
-    """Keep the tests of a fit in one worker, where there are workers."""
-    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
-        config.option.dist = "loadgroup"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        used = [name for name in SHARED if name in item.fixturenames]
-        if used and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(used[0]))

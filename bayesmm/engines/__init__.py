@@ -6,6 +6,7 @@ To add one, write a frozen dataclass of its settings in a module of its own, wit
 
 from bayesmm.engines.base import Draws, resolve_seed, whole_number
 from bayesmm.engines.cache import use_compilation_cache
+from bayesmm.engines.compiled import executable
 from bayesmm.engines.nuts import NUTS
 
-__all__ = ["NUTS", "Draws", "resolve_seed", "use_compilation_cache", "whole_number"]
+__all__ = ["NUTS", "Draws", "executable", "resolve_seed", "use_compilation_cache", "whole_number"]

@@ -23,6 +23,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from bayesmm.engines.base import Draws
 from bayesmm.engines.cache import use_compilation_cache
+from bayesmm.engines.compiled import executable
 from bayesmm.engines.progress import Progress
 from bayesmm.errors import SamplerError, warn
 from bayesmm.model import Inputs, Program
@@ -50,7 +51,6 @@ class Compiled:
     def __init__(self, kernel: Kernel, chains: int):
         self._program = kernel.program
         self._chains = chains
-        self._executables: dict[Any, tuple[Any, Any]] = {}
         self._start, self._sample = kernel.engine.kernel(kernel.warmup, self._potential)
 
     @cached_property
@@ -119,18 +119,18 @@ class Compiled:
 
     def executables(self, keys: jax.Array, inputs: Inputs):
         """Return the executables of `init` and `advance` for these shapes, compiled if need be."""
-        shapes = jax.tree.map(lambda x: (np.shape(x), np.result_type(x)), inputs)
-        key = (jax.tree.structure(inputs), tuple(jax.tree.leaves(shapes, is_leaf=_is_shape)))
-        if key not in self._executables:
-            init = self._spread(self._init, 2).lower(keys, inputs).compile()
-            state = jax.eval_shape(self._spread(self._init, 2), keys, inputs)
-            advance = self._spread(self._advance, 3).lower(state, inputs, np.int32(1)).compile()
-            self._executables[key] = (init, advance)
-        return self._executables[key]
+        init = executable(self._jitted_init, keys, inputs)
+        # The kernel learns what it is to tune while `init` is traced, so `init` comes first.
+        state = jax.eval_shape(self._jitted_init, keys, inputs)
+        return init, executable(self._jitted_advance, state, inputs, np.int32(1))
 
+    @cached_property
+    def _jitted_init(self):
+        return self._spread(self._init, 2)
 
-def _is_shape(x: Any) -> bool:
-    return isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], tuple)
+    @cached_property
+    def _jitted_advance(self):
+        return self._spread(self._advance, 3)
 
 
 @lru_cache(maxsize=32)
@@ -166,33 +166,32 @@ def drive(
         state = _finite_start(init, keys, inputs)
         kept: list[dict[str, Any]] = []
         done, divergences, size, interrupted = 0, 0, 10, False
-        while done < warmup + draws:
-            # A chunk does not cross the end of warm-up, so that what is kept starts at a chunk.
-            left = (warmup if done < warmup else warmup + draws) - done
-            count = min(size, left, CHUNK)
-            tick = time.perf_counter()
-            try:
+        try:
+            while done < warmup + draws:
+                # A chunk does not cross the end of warm-up: what is kept starts with a chunk.
+                warming = done < warmup
+                count = min(size, (warmup if warming else warmup + draws) - done, CHUNK)
+                tick = time.perf_counter()
                 state, record = advance(state, inputs, np.int32(count))
                 record = _first(record, count)
-            except KeyboardInterrupt:
-                if done <= warmup:
-                    raise
-                interrupted = True
-                break
-            warming = done < warmup
-            done += count
-            if not warming:
-                kept.append(record)
-                divergences += int(record["diverging"].sum())
-            bar.update(count, warming=warming, divergences=divergences)
-            size = _next_size(count, time.perf_counter() - tick)
+                if not warming:
+                    kept.append(record)
+                    divergences += int(record["diverging"].sum())
+                done += count
+                bar.update(count, warming=warming, divergences=divergences)
+                size = _next_size(count, time.perf_counter() - tick)
+        except KeyboardInterrupt:
+            if not kept:
+                raise
+            interrupted = True
         sampling_time = time.perf_counter() - start
     finally:
         bar.close()
     joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *kept)
     if interrupted:
         warn(
-            f"Sampling was interrupted: {done - warmup} of {draws} draws a chain are finished and "
+            f"Sampling was interrupted: {sum(len(r['diverging'][0]) for r in kept)} of {draws} "
+            "draws a chain are finished and "
             "are what is returned."
         )
     flat = joined.pop("z")
@@ -210,20 +209,21 @@ def unraveller(program: Program, inputs: Inputs):
 
 
 def _first(record: dict[str, Any], count: int) -> dict[str, Any]:
-    """The rows that a chunk filled, as NumPy arrays."""
-    return {name: np.asarray(values)[:, :count] for name, values in record.items()}
+    """The rows that a chunk filled, as NumPy arrays of their own: a view keeps all rows alive."""
+    return {name: np.asarray(values)[:, :count].copy() for name, values in record.items()}
 
 
 def _finite_start(init, keys: jax.Array, inputs: Inputs):
     """Start every chain where density and gradient are finite, drawing anew where they are not."""
-    state = init(keys, inputs)
+    fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+    state, bad = None, np.ones(len(keys), dtype=bool)
     for attempt in range(ATTEMPTS):
+        drawn = init(keys if attempt == 0 else fold(keys, attempt), inputs)
+        state = drawn if state is None else jax.tree.map(_Where(bad), drawn, state)
         energy, gradient = np.asarray(state.potential_energy), np.asarray(state.z_grad)
         bad = ~(np.isfinite(energy) & np.isfinite(gradient).all(axis=1))
         if not bad.any():
             return state
-        fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
-        state = jax.tree.map(_Where(bad), init(fold(keys, attempt), inputs), state)
     raise SamplerError(
         f"No starting point with a finite density was found in {ATTEMPTS} attempts. The priors and "
         "the data probably disagree: look at model.prior_predictive(), and at the units of the "

@@ -14,6 +14,8 @@ from bayesmm.model import Inputs, Program
 
 #: Warm-up draws when the user does not say.
 WARMUP = 1000
+#: The deepest tree that can be asked for.
+MAX_TREE_DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,11 @@ class NUTS:
         number = isinstance(accept, int | float | np.floating) and not isinstance(accept, bool)
         if not number or not 0 < accept < 1:
             raise SamplerError(f"target_accept={accept!r}: write a number between 0 and 1.")
-        whole_number("max_tree_depth", self.max_tree_depth, 1)
+        if whole_number("max_tree_depth", self.max_tree_depth, 1) > MAX_TREE_DEPTH:
+            raise SamplerError(
+                f"max_tree_depth={self.max_tree_depth}: at most {MAX_TREE_DEPTH} is allowed, which "
+                "is a million steps a draw. Where 12 is not enough, rescale the predictors."
+            )
 
     def run(
         self,

@@ -18,6 +18,8 @@ from bayesmm.families.numerics import log_rising
 from bayesmm.families.response import COUNT
 from bayesmm.links import clipped_exp
 
+_LARGE_RATE = 1e6
+
 
 class PoissonLog(dist.Distribution):
     """Poisson distribution given the logarithm of its rate.
@@ -39,7 +41,14 @@ class PoissonLog(dist.Distribution):
 
     def sample(self, key: Any, sample_shape=()):
         """Draw counts, shape sample_shape + batch_shape; -1 where the rate is NaN."""
-        return jax.random.poisson(key, self.mean, sample_shape + self.batch_shape)
+        # JAX counts in float32 on the way. From a rate of 1e6 on, the rounded normal is nearer to
+        # the Poisson than any sample could tell, and holds what no integer does.
+        shape = sample_shape + self.batch_shape
+        rate = jnp.broadcast_to(self.mean, shape)
+        large = rate > _LARGE_RATE
+        counted = jax.random.poisson(key, jnp.where(large, 1.0, rate), shape)
+        normal = rate + jnp.sqrt(rate) * jax.random.normal(key, shape, rate.dtype)
+        return jnp.where(large, jnp.round(normal), counted.astype(rate.dtype))
 
     @validate_sample
     def log_prob(self, value):

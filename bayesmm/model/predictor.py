@@ -64,8 +64,8 @@ def predictor_values(
     """
     linear = {}
     for names, rows in zip(layout, design.predictors, strict=True):
-        b = quantities[f"b{names.suffix}"] if names.coefs else jnp.zeros(0)
-        effects = [quantities[f"r{names.suffix}_{group.name}"] for group in names.groups]
+        b = quantities[names.variable("b")] if names.coefs else jnp.zeros(0)
+        effects = [quantities[group.variable("r")] for group in names.groups]
         linear[names.parameter] = linear_predictor(rows, b, effects)
     natural = {p.name: quantities[p.name] for p in family.parameters if p.name not in linear}
     data = {} if design.trials is None else {"trials": design.trials}

@@ -90,7 +90,7 @@ class Program:
                 if group.name not in plates:
                     plates[group.name] = numpyro.plate(group.name, columns.levels)
                 plate = plates[group.name]
-                quantities |= self._group(layout.suffix, group, plate, inputs)
+                quantities |= self._group(group, plate, inputs)
         modelled = {layout.parameter for layout in self.layout}
         for parameter in self.family.parameters:
             if parameter.name not in modelled:
@@ -136,43 +136,45 @@ class Program:
         self, layout: PredictorLayout, rows: PredictorDesign, inputs: Inputs
     ) -> dict[str, jax.Array]:
         """Coefficients: sampled for centred predictors, returned for those as given."""
-        suffix = layout.suffix
+        b_name, intercept = layout.variable("b"), layout.variable("Intercept")
         slopes = len(layout.coefs) - layout.has_intercept
         found: dict[str, jax.Array] = {}
         if layout.has_intercept:
-            found[f"Intercept{suffix}"] = self._sample(f"Intercept{suffix}", inputs)
-        b = self._sample(f"b{suffix}", inputs) if slopes else jnp.zeros(0)
+            found[intercept] = self._sample(intercept, inputs)
+        b = self._sample(b_name, inputs) if slopes else jnp.zeros(0)
         if layout.has_intercept:
-            b0 = found[f"Intercept{suffix}"] - rows.centre[1:] @ b
+            b0 = found[intercept] - rows.centre[1:] @ b
             b = jnp.concatenate([b0[None], b])
         if layout.coefs:
-            found[f"b{suffix}"] = b
+            found[b_name] = b
         return found
 
     def _group(
-        self, suffix: str, group: GroupLayout, plate: numpyro.plate, inputs: Inputs
+        self, group: GroupLayout, plate: numpyro.plate, inputs: Inputs
     ) -> dict[str, jax.Array]:
         """Standard deviations, correlations and effects of one group."""
-        tail = f"{suffix}_{group.name}"
-        sd = self._sample(f"sd{tail}", inputs)
-        eta = inputs.priors[f"cor{tail}"][0]["eta"] if group.correlated else 1.0
+        sd = self._sample(group.variable("sd"), inputs)
+        eta = inputs.priors[group.variable("cor")][0]["eta"] if group.correlated else 1.0
         factors = []
         for i, (columns, correlated) in enumerate(group.blocks):
-            site = _cholesky_site(tail, group, i)
+            site = _cholesky_site(group, i)
             factors.append(structure_for(correlated).cholesky(site, len(columns), eta))
         L = jax.scipy.linalg.block_diag(*factors)
         Lambda = sd[:, None] * L
-        found = {f"sd{tail}": sd}
+        found = {group.variable("sd"): sd}
         if group.correlated:
-            found[f"cor{tail}"] = L @ L.T
+            found[group.variable("cor")] = L @ L.T
         q = len(group.effects)
         with plate:
             if self.parameterization == "centered":
                 effects = dist.MultivariateNormal(jnp.zeros(q), scale_tril=Lambda)
-                found[f"r{tail}"] = jnp.asarray(numpyro.sample(f"r{tail}", effects))
+                r = jnp.asarray(numpyro.sample(group.variable("r"), effects))
             else:
-                z = numpyro.sample(f"z{tail}", dist.Normal(0.0, 1.0).expand((q,)).to_event(1))
-                found[f"r{tail}"] = z @ Lambda.T
+                z = numpyro.sample(
+                    group.variable("z"), dist.Normal(0.0, 1.0).expand((q,)).to_event(1)
+                )
+                r = z @ Lambda.T
+        found[group.variable("r")] = r
         return found
 
     def _sample(self, variable: str, inputs: Inputs) -> jax.Array:
@@ -184,9 +186,8 @@ class Program:
         variable_of = {site.name: p.variable for p in self.priors for site in p.sites}
         for layout in self.layout:
             for group in layout.groups:
-                tail = f"{layout.suffix}_{group.name}"
                 for i in range(len(group.blocks)):
-                    variable_of[_cholesky_site(tail, group, i)] = f"cor{tail}"
+                    variable_of[_cholesky_site(group, i)] = group.variable("cor")
         total: dict[str, jax.Array] = {}
         for name, site in trace.items():
             if name in variable_of and site["type"] == "sample":
@@ -195,9 +196,10 @@ class Program:
         return total
 
 
-def _cholesky_site(tail: str, group: GroupLayout, block: int) -> str:
+def _cholesky_site(group: GroupLayout, block: int) -> str:
     """Return the site of a block's correlations; numbered where a group has several blocks."""
-    return f"L{tail}" if len(group.blocks) == 1 else f"L{tail}[{block}]"
+    site = group.variable("L")
+    return site if len(group.blocks) == 1 else f"{site}[{block}]"
 
 
 @jax.tree_util.register_dataclass

@@ -169,7 +169,7 @@ def _choose_panels(
     draws = fit.posterior
     every = []
     for predictor, part in groups(spec, group):
-        values = draws[f"r{predictor.suffix}_{group}"]
+        values = draws[part.variable("r")]
         for position, effect in enumerate(part.effects):
             every.append(
                 Panel(

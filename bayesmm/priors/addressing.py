@@ -174,6 +174,12 @@ def _plain_prior(value: dist.Distribution, key: str) -> Prior:
     wants = inspect.signature(type(value).__init__).parameters
     names = [n for n in type(value).arg_constraints if n in wants]
     base = _plain_prior(value.base_dist, key) if "base_dist" in wants else None  # type: ignore[attr-defined]
+    if base is not None and base.name == "StudentT" and "Truncated" in name:
+        # NumPyro draws truncated distributions by their quantile function, which t does not have.
+        raise PriorError(
+            f"priors[{key!r}] is a truncated Student-t, which cannot be simulated from. Write "
+            "bm.HalfStudentT(df, scale), or truncate a dist.Normal or dist.Cauchy."
+        )
     required = {n for n, p in wants.items() if p.default is p.empty and n != "self"}
     if not (names or base) or required - {*names, "base_dist"}:
         raise PriorError(problem)

@@ -7,6 +7,7 @@ it stands; one that NumPyro lacks is added in `bayesmm.distributions`.
 
 import inspect
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,11 +93,22 @@ class Prior:
         return self.structure.distribution(self.numbers())
 
     def mass_below(self, value: float) -> float:
-        """Return the prior probability of (0, value), by the midpoint rule on 400 points."""
-        points = (np.arange(400) + 0.5) / 400 * value
+        """Return the prior probability of (0, value), by the trapezium rule.
+
+        The grid is even in the logarithm, because some priors are singular at 0; it is finest
+        where a prior that is not has its mass.
+        """
+        below = np.concatenate([np.linspace(-650.0, -40.0, 2000), np.linspace(-39.99, 0.0, 8000)])
+        log_points = np.log(value) + below
         with jax.enable_x64(True):
-            density = np.exp(np.asarray(self.distribution().log_prob(points)))
-        return float(density.mean() * value)
+            prior: Any = self.distribution()
+            inside = np.asarray(prior.support(np.exp(log_points)), dtype=bool)
+            points = np.where(inside, np.exp(log_points), value)
+            with warnings.catch_warnings():
+                # `value` itself may lie outside, where NumPyro warns of what is masked here.
+                warnings.simplefilter("ignore")
+                log_density = np.where(inside, np.asarray(prior.log_prob(points)), -np.inf)
+        return float(np.trapezoid(np.exp(log_density + log_points), log_points))
 
     def as_data(self) -> dict[str, Any]:
         """Return what a file holds of it."""

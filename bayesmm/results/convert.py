@@ -5,14 +5,15 @@ All arrays in a result are NumPy float64 (labels, indicators and counts keep the
 
 import datetime
 import importlib.metadata
+import time
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache
 
 import jax
 import numpy as np
 import xarray as xr
 
-from bayesmm.engines import Draws
+from bayesmm.engines import Draws, executable
 from bayesmm.model import Inputs, Program
 from bayesmm.prepare import Prepared
 from bayesmm.spec import ModelSpec
@@ -34,23 +35,21 @@ def dimensions(spec: ModelSpec) -> tuple[dict[str, tuple[str, ...]], dict[str, n
     dims: dict[str, tuple[str, ...]] = {}
     coords: dict[str, np.ndarray] = {}
     for layout in spec.layout:
-        suffix = layout.suffix
+        coef = layout.variable("coef")
         if layout.coefs:
-            dims[f"b{suffix}"] = (f"coef{suffix}",)
-            coords[f"coef{suffix}"] = np.asarray(layout.coefs, dtype=str)
+            dims[layout.variable("b")] = (coef,)
+            coords[coef] = np.asarray(layout.coefs, dtype=str)
         if layout.has_intercept:
-            dims[f"Intercept{suffix}"] = ()
-        prefix = f"{layout.parameter}_" if suffix else ""
+            dims[layout.variable("Intercept")] = ()
         for group in layout.groups:
-            effect = f"{prefix}{group.name}_effect"
-            labels = spec.schema.grouping(group.name).labels
-            dims[f"sd{suffix}_{group.name}"] = (effect,)
+            effect, other = group.effect_dim, f"{group.effect_dim}_2"
+            dims[group.variable("sd")] = (effect,)
             coords[effect] = np.asarray(group.effects, dtype=str)
             if group.correlated:
-                dims[f"cor{suffix}_{group.name}"] = (effect, f"{effect}_2")
-                coords[f"{effect}_2"] = np.asarray(group.effects, dtype=str)
-            dims[f"r{suffix}_{group.name}"] = (group.name, effect)
-            coords[group.name] = np.asarray(labels)
+                dims[group.variable("cor")] = (effect, other)
+                coords[other] = coords[effect]
+            dims[group.variable("r")] = (group.name, effect)
+            coords[group.name] = np.asarray(spec.schema.grouping(group.name).labels)
     modelled = {layout.parameter for layout in spec.layout}
     for parameter in spec.family.parameters:
         if parameter.name not in modelled:
@@ -83,17 +82,22 @@ def to_datatree(
     """
     shape = next(iter(draws.positions.values())).shape[:2]
     flat = {k: v.reshape(-1, *v.shape[2:]) for k, v in draws.positions.items()}
-    rows = len(prepared.response.values)
-    batch = max(1, min(shape[0] * shape[1], CHUNK_NUMBERS // max(rows, 1)))
+    batch = at_once(len(prepared.response.values))
     with jax.enable_x64(True):
-        found = _summarise(flat, prepared.inputs, program, log_likelihood, batch)
+        start = time.perf_counter()
+        summarise = executable(_summariser(program, log_likelihood, batch), flat, prepared.inputs)
+        compiled = time.perf_counter()
+        found = jax.block_until_ready(summarise(flat, prepared.inputs))
+    seconds = {
+        "compile_time": draws.compile_time + compiled - start,
+        "sampling_time": draws.sampling_time + time.perf_counter() - compiled,
+    }
     quantities, log_prior, pointwise = jax.tree.map(
         lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), found
     )
     spec = prepared.spec
     dims, coords = dimensions(spec)
     sample = {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
-    rows_coord = {"obs_id": prepared.frame.index}
 
     def dataset(values, dims_of, **more) -> xr.Dataset:
         return xr.Dataset(
@@ -109,13 +113,16 @@ def to_datatree(
         **observed_groups(prepared),
     }
     if log_likelihood:
+        informative = telling(prepared)
         tree["log_likelihood"] = dataset(
-            {spec.response: pointwise}, lambda _: ("obs_id",), **rows_coord
+            {spec.response: pointwise[..., informative]},
+            lambda _: ("obs_id",),
+            obs_id=prepared.frame.index[informative],
         )
     stamp = creation_attrs()
     for group in tree.values():
         group.attrs.update(stamp)
-    tree["posterior"].attrs.update(attrs)
+    tree["posterior"].attrs.update({**attrs, **seconds})
     result = xr.DataTree.from_dict(tree)
     result.attrs.update(stamp | {"bayesmm_model": spec.to_text()})
     return result
@@ -149,11 +156,29 @@ def creation_attrs() -> dict[str, str]:
     }
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
-def _summarise(positions, inputs: Inputs, program: Program, pointwise: bool, batch: int):
-    def one(position):
+def at_once(numbers: int) -> int:
+    """Return how many pieces of work with so many numbers each make a chunk."""
+    return max(1, CHUNK_NUMBERS // max(numbers, 1))
+
+
+def telling(prepared: Prepared) -> np.ndarray:
+    """Return which rows have a likelihood at all: not those of weight 0, or of no trials.
+
+    Their log-likelihood is 0 in every draw, which importance sampling cannot be done with.
+    """
+    trials = prepared.response.trials
+    return prepared.response.counted & (True if trials is None else trials > 0)
+
+
+@lru_cache(maxsize=32)
+def _summariser(program: Program, pointwise: bool, batch: int):
+    def one(position, inputs):
         found = program.summarise(position, inputs)
         kept = found.log_likelihood if pointwise else ()
         return found.quantities, found.log_prior, kept
 
-    return jax.lax.map(one, positions, batch_size=batch)
+    def summarise(positions, inputs: Inputs):
+        count = next(iter(positions.values())).shape[0]
+        return jax.lax.map(lambda p: one(p, inputs), positions, batch_size=min(batch, count))
+
+    return jax.jit(summarise)

@@ -28,7 +28,7 @@ def model_lines(spec: ModelSpec, rows: int, dropped: int) -> list[tuple[str, str
                 + (" (correlated)" if correlated else "")
                 for positions, correlated in group.blocks
             )
-            where = f"group {group.name}" + (f" of {layout.parameter}" if layout.suffix else "")
+            where = f"group {group.name}" + (f" of {layout.parameter}" if not layout.main else "")
             lines.append((where, f"{levels} levels: {blocks}"))
     return lines
 
@@ -79,7 +79,7 @@ def fit_html(spec: ModelSpec, idata: xr.DataTree, report: Report, summary: pd.Da
 
 def _formulas(spec: ModelSpec) -> list[tuple[str, str]]:
     return [
-        ("formula" if not layout.suffix else f"formula of {layout.parameter}", text)
+        ("formula" if layout.main else f"formula of {layout.parameter}", text)
         for layout, text in zip(spec.layout, spec.formula.texts, strict=True)
     ]
 

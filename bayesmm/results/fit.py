@@ -16,7 +16,7 @@ from bayesmm.families import Family
 from bayesmm.model import distribution
 from bayesmm.prepare import Prepared
 from bayesmm.results import tables
-from bayesmm.results.convert import CHUNK_NUMBERS, creation_attrs
+from bayesmm.results.convert import at_once, creation_attrs
 from bayesmm.results.display import fit_html, fit_text
 from bayesmm.results.report import Report, make_report
 
@@ -181,17 +181,23 @@ class Fit:
         quantities = flat(posterior)
         family, layout = self.spec.family, self.spec.layout
         design = self._prepared.design
-        batch = max(1, CHUNK_NUMBERS // max(len(self._prepared.response.values), 1))
+        batch = at_once(len(self._prepared.response.values))
         use_compilation_cache()
         with jax.enable_x64(True):
             keys = jax.random.split(
                 make_key(seed), posterior.sizes["chain"] * posterior.sizes["draw"]
             )
-            values = np.asarray(_simulate(keys, quantities, design, family, layout, batch))
+            values = _simulate(keys, quantities, design, family, layout, batch)
+            values = np.asarray(values, dtype=np.float64)
         shape = (posterior.sizes["chain"], posterior.sizes["draw"], -1)
         response = self.spec.response
         predictive = xr.Dataset(
-            {response: (("chain", "draw", "obs_id"), values.reshape(shape).astype(np.float64))},
+            {
+                response: (
+                    ("chain", "draw", "obs_id"),
+                    values.reshape(shape).astype(np.float64, copy=False),
+                )
+            },
             coords={
                 "chain": posterior.chain,
                 "draw": posterior.draw,

@@ -4,13 +4,14 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayesmm.design import take
+from bayesmm.design import Design, take
 from bayesmm.model import log_likelihood
 from bayesmm.prepare import Prepared
-from bayesmm.results.convert import CHUNK_NUMBERS
+from bayesmm.results.convert import at_once, telling
 from bayesmm.results.fit import flat
 
 
@@ -31,25 +32,40 @@ def loo(prepared: Prepared, idata: xr.DataTree, **kwargs):
     if "log_likelihood" in idata.children:
         return arviz_stats.loo(idata, **kwargs)
     posterior = idata["posterior"].to_dataset()
-    quantities = flat(posterior)
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
-    rows = len(prepared.response.values)
-    step = max(1, CHUNK_NUMBERS // (shape[0] * shape[1]))
+    # ArviZ would find the relative efficiency anew for every chunk, from all of the posterior.
+    options = {"reff": _relative_efficiency(posterior), **kwargs, "pointwise": True}
+    few = posterior[["Intercept"]] if "Intercept" in posterior else posterior
+    rows = np.flatnonzero(telling(prepared))
+    step = at_once(shape[0] * shape[1])
     parts = []
-    for start in range(0, rows, step):
-        span = slice(start, min(start + step, rows))
-        values = _rows(prepared, quantities, span).reshape(*shape, -1)
-        log_lik = xr.Dataset(
-            {prepared.spec.response: (("chain", "draw", "obs_id"), values)},
-            coords={
-                "chain": posterior.chain,
-                "draw": posterior.draw,
-                "obs_id": prepared.frame.index[span],
-            },
-        )
-        chunk = xr.DataTree.from_dict({"posterior": posterior, "log_likelihood": log_lik})
-        parts.append(arviz_stats.loo(chunk, **{**kwargs, "pointwise": True}))
+    with jax.enable_x64(True):
+        quantities = jax.tree.map(jnp.asarray, flat(posterior))
+        for start in range(0, len(rows), step):
+            chosen = rows[start : start + step]
+            values = np.asarray(_pointwise(quantities, take(prepared.design, chosen), prepared))
+            log_lik = xr.Dataset(
+                {prepared.spec.response: (("chain", "draw", "obs_id"), values.reshape(*shape, -1))},
+                coords={
+                    "chain": posterior.chain,
+                    "draw": posterior.draw,
+                    "obs_id": prepared.frame.index[chosen],
+                },
+            )
+            chunk = xr.DataTree.from_dict({"posterior": few, "log_likelihood": log_lik})
+            parts.append(arviz_stats.loo(chunk, **options))
     return _joined(parts, keep_pointwise=kwargs.get("pointwise"))
+
+
+def _relative_efficiency(posterior: xr.Dataset) -> float:
+    """Mean of ess / draws over all numbers of the posterior, as `arviz.loo` takes it."""
+    from arviz_stats import ess
+
+    if posterior.sizes["chain"] == 1:
+        return 1.0
+    found: Any = ess(posterior, method="mean")
+    values = np.concatenate([np.ravel(v.to_numpy()) for v in found.data_vars.values()])
+    return float(values.mean() / (posterior.sizes["chain"] * posterior.sizes["draw"]))
 
 
 def _joined(parts: list, keep_pointwise: bool | None):
@@ -70,14 +86,10 @@ def _joined(parts: list, keep_pointwise: bool | None):
     return first
 
 
-def _rows(prepared: Prepared, quantities: dict[str, np.ndarray], span: slice) -> np.ndarray:
-    spec = prepared.spec
-    design = take(prepared.design, span)
-    with jax.enable_x64(True):
-        found = _pointwise(quantities, design, spec.family, spec.layout)
-    return np.asarray(found)
+def _pointwise(quantities, design: Design, prepared: Prepared) -> jax.Array:
+    return _pointwise_jitted(quantities, design, prepared.spec.family, prepared.spec.layout)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
-def _pointwise(quantities, design, family, layout):
+def _pointwise_jitted(quantities, design: Design, family, layout):
     return jax.vmap(lambda draw: log_likelihood(family, layout, design, draw))(quantities)

@@ -8,6 +8,7 @@ R-hat and ESS) and Betancourt (2016, E-BFMI).
 import html
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,8 @@ from bayesmm.results.tables import groups, summary_variables
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
+#: Group effects beyond this number are not looked at one by one.
+MOST_EFFECTS = 2000
 #: How many times more plausible than before an sd of 0 may be made by the data, at the least.
 ZERO_EVIDENCE = 1 / 3
 
@@ -90,7 +93,7 @@ class _Evidence:
     prepared: Prepared
     idata: xr.DataTree
 
-    @property
+    @cached_property
     def posterior(self) -> xr.Dataset:
         return self.idata["posterior"].to_dataset()
 
@@ -98,9 +101,21 @@ class _Evidence:
     def statistics(self) -> xr.Dataset:
         return self.idata["sample_stats"].to_dataset()
 
-    @property
+    @cached_property
     def variables(self) -> xr.Dataset:
-        return summary_variables(self.prepared.spec, self.posterior, effects=False)
+        """The parameters, and the group effects too where they are few enough to look at all."""
+        groups_named = [g.variable("r") for _, g in groups(self.prepared.spec, None)]
+        numbers = sum(int(self.posterior[r][0, 0].size) for r in groups_named)
+        few = numbers <= MOST_EFFECTS
+        return summary_variables(self.prepared.spec, self.posterior, effects=few)
+
+    @cached_property
+    def rhat(self) -> dict[str, float]:
+        return _diagnostic(self.variables, "rhat")
+
+    @cached_property
+    def ess(self) -> dict[str, dict[str, float]]:
+        return {kind: _diagnostic(self.variables, kind) for kind in ("bulk", "tail")}
 
 
 def make_report(prepared: Prepared, idata: xr.DataTree) -> Report:
@@ -118,8 +133,8 @@ def make_report(prepared: Prepared, idata: xr.DataTree) -> Report:
     problems.sort(key=lambda problem: problem.note)
     chains, draws = evidence.posterior.sizes["chain"], evidence.posterior.sizes["draw"]
     divergences = int(evidence.statistics["diverging"].sum())
-    worst_rhat, _ = _extreme(_diagnostic(evidence.variables, "rhat"), largest=True)
-    least, _ = _extreme(_diagnostic(evidence.variables, "bulk"), largest=False)
+    worst_rhat, _ = _extreme(evidence.rhat, largest=True)
+    least, _ = _extreme(evidence.ess["bulk"], largest=False)
     facts = (
         f"{chains} chains of {draws} draws, {divergences} divergences, "
         f"largest R-hat {worst_rhat:.3f}, smallest bulk ESS {least:.0f}."
@@ -133,14 +148,19 @@ def _divergences(evidence: _Evidence) -> Iterator[Problem]:
     if not count:
         return
     share = count / diverging.size
-    groups_named = [g.name for _, g in groups(evidence.prepared.spec, None)]
-    where = f" (often the sd of {groups_named[0]!r} near 0)" if groups_named else ""
+    sds = [g.variable("sd") for _, g in groups(evidence.prepared.spec, None)]
+    where = f" (often {sds[0]} near 0)" if sds else ""
+    prior = (
+        f'give the sds a tighter prior, such as priors={{"{sds[0]}": bm.HalfStudentT(3, 1)}}'
+        if sds
+        else "give the coefficients tighter priors"
+    )
     yield Problem(
         "divergences",
         f"{count} of {diverging.size} draws ({100 * share:.2g}%) diverged: the sampler met a "
         f"place of the posterior that it could not enter{where}, so that place is missing here.",
-        "Fit again with engine=bm.NUTS(target_accept=0.95), then 0.99; if they stay, give the sds "
-        'a tighter prior, such as priors={"sd": bm.HalfStudentT(3, 1)}, or leave out a term.',
+        "Fit again with engine=bm.NUTS(target_accept=0.95), then 0.99; if they stay, "
+        f"{prior} (in the units of the response), or leave out a term.",
     )
 
 
@@ -153,7 +173,7 @@ def _rhat(evidence: _Evidence) -> Iterator[Problem]:
             note=True,
         )
         return
-    worst, name = _extreme(_diagnostic(evidence.variables, "rhat"), largest=True)
+    worst, name = _extreme(evidence.rhat, largest=True)
     if not worst <= MAX_RHAT:
         yield Problem(
             "rhat",
@@ -166,10 +186,7 @@ def _rhat(evidence: _Evidence) -> Iterator[Problem]:
 def _ess(evidence: _Evidence) -> Iterator[Problem]:
     chains, draws = evidence.posterior.sizes["chain"], evidence.posterior.sizes["draw"]
     wanted = MIN_ESS_PER_CHAIN * chains
-    found = {
-        kind: _extreme(_diagnostic(evidence.variables, kind), largest=False)
-        for kind in ("bulk", "tail")
-    }
+    found = {kind: _extreme(values, largest=False) for kind, values in evidence.ess.items()}
     # One number of draws for both: what the smaller of the two needs, doubled to be sure.
     smallest = np.nanmin([1e9, *(least for least, _ in found.values())])
     enough = int(np.ceil(draws * min(2 * wanted / max(smallest, 1.0), 20) / 100) * 100)
@@ -190,7 +207,7 @@ def _bfmi(evidence: _Evidence) -> Iterator[Problem]:
     energy = evidence.statistics["energy"].to_numpy()
     if energy.shape[1] < 4:
         return
-    bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1)
+    bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1, ddof=1)
     low = np.flatnonzero(bfmi < MIN_BFMI)
     if low.size:
         yield Problem(
@@ -222,8 +239,8 @@ def _sd_near_zero(evidence: _Evidence) -> Iterator[Problem]:
     where the data have not lowered it by more than 1 to 3, they do not exclude 0.
     """
     priors = {a.slot.label: a.prior for a in evidence.prepared.spec.priors}
-    for predictor, group in groups(evidence.prepared.spec, None):
-        variable = f"sd{predictor.suffix}_{group.name}"
+    for _, group in groups(evidence.prepared.spec, None):
+        variable = group.variable("sd")
         draws = evidence.posterior[variable].to_numpy()
         for j, effect in enumerate(group.effects):
             label = f"{variable}[{effect}]"
@@ -250,10 +267,10 @@ def _more_effects_than_rows(evidence: _Evidence) -> Iterator[Problem]:
         if effects > rows:
             yield Problem(
                 "more_effects_than_rows",
-                f"{group.name!r} has {effects} effects ({levels} levels, {len(group.effects)} each"
-                f"{predictor.suffix.replace('_', ', in ')}) and there are {rows} rows.",
+                f"{group.name!r} has {effects} effects in {predictor.parameter} ({levels} levels, "
+                f"{len(group.effects)} each) and there are {rows} rows.",
                 "This is allowed, and the prior decides much: check prior against posterior of "
-                f"sd{predictor.suffix}_{group.name}.",
+                f"{group.variable('sd')}.",
                 note=True,
             )
 

@@ -7,6 +7,7 @@ any other text, and builds the design from the columns, which restores the state
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from bayesmm.errors import BayesmmError, DataError, FamilyError, FormulaError
 from bayesmm.families import Family
 from bayesmm.formula import parse
 from bayesmm.prepare import Prepared
-from bayesmm.priors import Assigned, Prior
+from bayesmm.priors import LKJ, Prior, resolve
 from bayesmm.results.convert import dimensions
 from bayesmm.results.fit import Fit
 from bayesmm.schema import Frame
@@ -37,7 +38,7 @@ def save(fit: Fit, path: str | Path) -> None:
     if target.suffix == ".nc":
         tree.to_netcdf(target, engine="h5netcdf", mode="w")
     elif target.suffix == ".zarr":
-        tree.to_zarr(target, mode="w", consolidated=False)
+        tree.to_zarr(target, mode="w", consolidated=False, zarr_format=3)
     else:
         raise DataError(f"path={str(path)!r}: end it in '.nc' (netCDF) or '.zarr'.")
 
@@ -78,17 +79,17 @@ def load(
         raise DataError(f"path={str(path)!r} holds no model of bayesmm: was it written by save()?")
     try:
         prepared = _restore(json.loads(text), idata, functions, family)
+        # zarr lists variables by name; tables are in the order of the model.
+        posterior = idata["posterior"].to_dataset()[list(dimensions(prepared.spec)[0])]
+        idata["posterior"] = xr.DataTree(posterior)
+        idata["sample_stats"]["diverging"]
     except BayesmmError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise DataError(
             f"path={str(path)!r} holds a model that cannot be read ({error!r}): was it written by "
             "save() of this version?"
         ) from error
-    # zarr lists variables by name; tables are in the order of the model.
-    posterior = idata["posterior"].to_dataset()
-    order = [name for name in dimensions(prepared.spec)[0] if name in posterior]
-    idata["posterior"] = xr.DataTree(posterior[order])
     return Fit(prepared, idata)
 
 
@@ -99,7 +100,8 @@ def _read(path: Path) -> xr.DataTree:
         raise DataError(f"path={str(path)!r} does not exist.")
     options: dict[str, Any] = {"engine": "h5netcdf"}
     if path.suffix == ".zarr":
-        options = {"engine": "zarr", "consolidated": False}
+        # Stores of the older format may name a filter that unpickles.
+        options = {"engine": "zarr", "consolidated": False, "zarr_format": 3}
     try:
         with xr.open_datatree(path, **options) as tree:
             return tree.load()
@@ -139,14 +141,17 @@ def _restore(
             parsed, builder.schema, chosen, builder.layout, design, None, text["success"]
         )
     stored = {row["label"]: row for row in text["priors"]}
-    priors = tuple(
-        Assigned(
-            a.slot, Prior.from_data(stored[a.slot.label]["prior"]), stored[a.slot.label]["key"]
-        )
-        for a in spec.priors
-    )
-    spec = type(spec)(**{**spec.__dict__, "priors": priors})
+    # A file's priors go through the checks of a user's; only their keys are taken as written.
+    given = {label: _prior_of(row["prior"]) for label, row in stored.items()}
+    slots = [a.slot for a in spec.priors]
+    priors = tuple(replace(a, key=stored[a.slot.label]["key"]) for a in resolve(slots, given))
+    spec = replace(spec, priors=priors)
     return Prepared(spec, frame, builder, design, response, dict(functions or {}))
+
+
+def _prior_of(data: dict) -> Any:
+    prior = Prior.from_data(data)
+    return LKJ(dict(prior.args)["eta"]) if prior.name == "LKJ" else prior.distribution()
 
 
 def _frame(text: dict, idata: xr.DataTree) -> Frame:

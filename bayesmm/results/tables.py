@@ -55,7 +55,7 @@ def describe(draws: xr.DataArray) -> pd.DataFrame:
 
 def fixef(spec: ModelSpec, posterior: xr.Dataset) -> xr.Dataset:
     """Return the population-level coefficients, one variable for each predictor."""
-    names = [f"b{layout.suffix}" for layout in spec.layout if layout.coefs]
+    names = [layout.variable("b") for layout in spec.layout if layout.coefs]
     return posterior[names]
 
 
@@ -67,7 +67,7 @@ def ranef(spec: ModelSpec, posterior: xr.Dataset, group: str | None) -> xr.Datas
     BayesmmError
         For a group that the model does not have.
     """
-    return posterior[[f"r{p.suffix}_{g.name}" for p, g in groups(spec, group)]]
+    return posterior[[g.variable("r") for _, g in groups(spec, group)]]
 
 
 def coef(spec: ModelSpec, posterior: xr.Dataset, group: str | None) -> xr.Dataset:
@@ -79,14 +79,14 @@ def coef(spec: ModelSpec, posterior: xr.Dataset, group: str | None) -> xr.Datase
     """
     found = {}
     for predictor, part in groups(spec, group):
-        r = posterior[f"r{predictor.suffix}_{part.name}"]
+        r = posterior[part.variable("r")]
         effect = str(r.dims[-1])
         labels = list(dict.fromkeys([*predictor.coefs, *part.effects]))
-        dim = f"coef{predictor.suffix}"
+        dim = predictor.variable("coef")
         own = r.rename({effect: dim}).reindex({dim: labels}).fillna(0.0)
         if predictor.coefs:
-            own = own + posterior[f"b{predictor.suffix}"].reindex({dim: labels}).fillna(0.0)
-        name = f"coef{predictor.suffix}_{part.name}"
+            own = own + posterior[predictor.variable("b")].reindex({dim: labels}).fillna(0.0)
+        name = part.variable("coef")
         # Two groups can have different effects, and so different labels on one dimension.
         found[name] = own.transpose("chain", "draw", part.name, dim).rename(
             {dim: effect.removesuffix("_effect") + "_coef"}
@@ -98,8 +98,8 @@ def var_corr(spec: ModelSpec, posterior: xr.Dataset) -> xr.Dataset:
     """Return standard deviations and correlations of the group effects, and the residual sd."""
     names = [
         name
-        for predictor, part in groups(spec, None)
-        for name in (f"sd{predictor.suffix}_{part.name}", f"cor{predictor.suffix}_{part.name}")
+        for _, part in groups(spec, None)
+        for name in (part.variable("sd"), part.variable("cor"))
         if name in posterior
     ]
     names += [name for name in ("sigma",) if name in posterior]
@@ -111,7 +111,7 @@ def fixef_table(spec: ModelSpec, found: xr.Dataset) -> pd.DataFrame:
     parts = {}
     for layout in spec.layout:
         if layout.coefs:
-            table = describe(found[f"b{layout.suffix}"])
+            table = describe(found[layout.variable("b")])
             parts[layout.parameter] = table.rename_axis("coef")
     return pd.concat(parts, names=["parameter"]) if parts else pd.DataFrame()
 
@@ -122,7 +122,7 @@ def level_table(
     """Return the summary of `ranef` or `coef`, a row for each (parameter, group, level, `last`)."""
     parts = {}
     for predictor, part in groups(spec, group):
-        table = describe(found[f"{prefix}{predictor.suffix}_{part.name}"])
+        table = describe(found[part.variable(prefix)])
         table.index.names = ["level", last]
         parts[predictor.parameter, part.name] = table
     return pd.concat(parts, names=["parameter", "group"]) if parts else pd.DataFrame()
@@ -148,8 +148,8 @@ def summary_variables(spec: ModelSpec, posterior: xr.Dataset, *, effects: bool) 
         if str(name).startswith("r_") and not effects:
             continue
         kept[name] = draws
-    for predictor, part in groups(spec, None):
-        name = f"cor{predictor.suffix}_{part.name}"
+    for _, part in groups(spec, None):
+        name = part.variable("cor")
         if name in kept:
             kept[name] = pairs(part, kept[name])
     return xr.Dataset(kept)

@@ -4,10 +4,11 @@
 
 brms's summaries of the group effects have effective sample sizes (ess_bulk, ess_tail) only. The
 error of a mean is sd / sqrt(ess_bulk). That of an sd is sd sqrt((kurtosis - 1) / (4 ess)), the
-delta method for the root of a mean of squares, with the ess of squared deviations. NUTS often makes
-means antithetic and squares not: in verbagg the ess of squares is a third of ess_bulk, and neither
-ess_bulk nor ess_tail can stand for it. So kurtosis and the ratio of the two are taken from draws of
-the same posterior by the same kind of sampler, NUTS on non-centred effects as in brms.
+delta method for the root of a mean of squares, with the ess of squared deviations. It is the
+smallest of ess_bulk, ess_tail, and ess_bulk times the ratio of the two in draws of the same
+posterior by the same kind of sampler (NUTS on non-centred effects, as in brms), from which the
+kurtosis is taken too. The ratio matters where NUTS makes means antithetic and squares not: in
+verbagg it is a third.
 """
 
 import sys
@@ -47,7 +48,8 @@ def main(names):
             if label.startswith("r_"):
                 row = brms_name(label)
                 factor, ratio = sd_error(draws)
-                error = table.loc[row, "sd"] * factor / np.sqrt(table.loc[row, "ess_bulk"] * ratio)
+                bulk, tail = table.loc[row, ["ess_bulk", "ess_tail"]]
+                error = table.loc[row, "sd"] * factor / np.sqrt(min(bulk, tail, ratio * bulk))
                 table.loc[row, "mcse_sd"] = float(f"{error:.4g}")
         table["mcse_mean"] = [float(f"{x:.4g}") for x in table["mcse_mean"]]
         table.to_csv(path)

@@ -106,15 +106,10 @@ MODELS = {
 }
 
 
-def _marks(name):
-    model = MODELS[name]
-    marks = [pytest.mark.xdist_group(model.fixture or f"reference_{name}")]
-    return [*marks, pytest.mark.slow] if model.slow else marks
-
-
 def models(*names):
     """Parametrize a test by the fits of these models."""
-    params = [pytest.param(name, id=name, marks=_marks(name)) for name in names]
+    slow = pytest.mark.slow
+    params = [pytest.param(name, marks=[slow] * MODELS[name].slow) for name in names]
     return pytest.mark.parametrize("posterior_of", params, indirect=True)
 
 
@@ -213,7 +208,6 @@ def test_loo_is_that_of_brms(posterior_of):
         z = (getattr(found, estimate) - expected[reference]) / error
         print(f"\n{name} {reference}: z {z:.2f}, Monte Carlo error {error:.3f}")
         assert abs(z) < SIGMAS
-    assert found.elpd == pytest.approx(expected["elpd_loo"], abs=0.5)
 
 
 def penicillin_by_quadrature(points=30):

@@ -191,7 +191,7 @@ def test_crossed_groups_and_further_predictors(frame):
     builder, design = built(["y ~ x + (1 | g) + (x | h)", "sigma ~ 0 + f + (1 | h)"], frame)
     mu, sigma = builder.layout
     assert [group.name for group in mu.groups] == ["g", "h"]
-    assert (mu.suffix, sigma.suffix) == ("", "_sigma")
+    assert (mu.variable("b"), sigma.variable("b")) == ("b", "b_sigma")
     assert sigma.coefs == ("f[q]", "f[r]", "f[p]")
     assert (mu.has_intercept, sigma.has_intercept) == (True, False)
     h = design.predictors[0].groups[1]

@@ -446,6 +446,59 @@ REFUSED = {
         DataError,
         ["'a/b'", "'/'"],
     ),
+    "two groups of one name": (
+        "y ~ (1 | g:f) + (0 + x | `g:f`)",
+        lambda d: d.assign(**{"g:f": d["h"]}),
+        {},
+        DataError,
+        ["'g:f'", "column and an interaction", "Rename"],
+    ),
+    "one group in two orders": (
+        "y ~ (1 | g:f) + (1 + x | f:g)",
+        same,
+        {},
+        FormulaError,
+        ["'f:g'", "'g:f'", "one order"],
+    ),
+    "nothing to estimate": (
+        "count ~ 0",
+        same,
+        {"family": "poisson"},
+        DataError,
+        ["'count ~ 0'", "nothing to estimate"],
+    ),
+    "the response on both sides": ("log(y) ~ x + y", same, {}, FormulaError, ["log(y)", "'y'"]),
+    "the response in sigma": (["y ~ x", "sigma ~ y"], same, {}, FormulaError, ["'y'"]),
+    "a date as a predictor": (
+        "y ~ date",
+        lambda d: d.assign(date=pd.date_range("2020-01-01", periods=len(d))),
+        {},
+        DataError,
+        ["'date'", "times", "days since"],
+    ),
+    "a response out of all scale": (
+        "y ~ x",
+        lambda d: d.assign(y=1e200 * d["y"]),
+        {},
+        DataError,
+        ["Rescale"],
+    ),
+    "NaN of a transform, by row label": (
+        "y ~ log(z)",
+        lambda d: d.assign(z=[1.0] * 5 + [-1.0] + [1.0 + i for i in range(len(d) - 6)]).set_index(
+            pd.Index([f"r{i}" for i in range(len(d))])
+        ),
+        {},
+        DataError,
+        ["'log(z)'", "'r5'"],
+    ),
+    "a bad count, by row label": (
+        "count ~ x",
+        lambda d: put(5, -1, "count")(d).set_index(pd.Index([f"r{i}" for i in range(len(d))])),
+        {"family": "poisson"},
+        DataError,
+        ["count", "-1", "'r5'"],
+    ),
     # Functions.
     "unknown function": ("y ~ foo(x)", same, {}, FormulaError, ["'foo'", "functions="]),
     "function that is none": (

@@ -128,6 +128,10 @@ EXPANSIONS = [
 ]
 
 
+# CPU seconds. The longest texts take one or two; an expansion that is not bounded takes hours.
+LINEAR = 10
+
+
 @pytest.fixture
 def frame() -> pd.DataFrame:
     rng = np.random.default_rng(1)
@@ -138,7 +142,7 @@ def frame() -> pd.DataFrame:
 def test_attack(attack: str, frame: pd.DataFrame, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = frame.copy()
-    start = time.perf_counter()
+    start = time.process_time()
     for text in (
         f"y ~ {attack}",
         f"y ~ x + log({attack})",
@@ -158,18 +162,18 @@ def test_attack(attack: str, frame: pd.DataFrame, tmp_path: Path, monkeypatch):
         Terms(f"1 + {attack}")
     with pytest.raises(FormulaError):
         evaluate(attack, frame)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < LINEAR
     assert list(tmp_path.iterdir()) == []
     pd.testing.assert_frame_equal(frame, before)
 
 
 @pytest.mark.parametrize("text", EXPANSIONS, ids=lambda a: a[:40])
 def test_expansions_are_bounded(text: str):
-    start = time.perf_counter()
+    start = time.process_time()
     for formula in (f"y ~ {text}", f"y ~ x + ({text} || g)", ["y ~ x", f"sigma ~ {text}"]):
         with pytest.raises(FormulaError, match=r"more than (2,000|8)"):
             parse(formula)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < LINEAR
 
 
 @pytest.mark.parametrize(
@@ -182,7 +186,7 @@ def test_names_are_columns_and_nothing_else(text: str, frame: pd.DataFrame):
 
 
 def test_power_towers_are_cheap(frame: pd.DataFrame):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(DataError):
         Terms("1 + I(x * (9007199254740992 * 9007199254740992)**(99999 * 99999 + 0*x))").fit(
             frame.assign(x=frame["f"])
@@ -190,7 +194,7 @@ def test_power_towers_are_cheap(frame: pd.DataFrame):
     columns = Terms("1 + I((x * 9007199254740992) ** 9007199254740992)").fit(frame)
     assert not np.isfinite(columns.matrix[:, 1]).all()
     Terms("1 + power(x, 9007199254740992) + round(x, 9007199254740992)").fit(frame)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_too_many_columns(frame: pd.DataFrame):

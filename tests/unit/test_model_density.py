@@ -139,7 +139,7 @@ class Textbook:
         L = np.eye(rows.columns.shape[1])
         for i, block in enumerate(rows.blocks):
             if len(block) > 1:
-                site = f"L{tail}" if len(rows.blocks) == 1 else f"L{tail}:{i}"
+                site = f"L{tail}" if len(rows.blocks) == 1 else f"L{tail}[{i}]"
                 factor, z, log_dL, log_dz = correlation_factor(self.position[site], len(block))
                 L[np.ix_(block, block)] = factor
                 log_prior = lkj_of_partials(z, self.priors[f"cor{tail}"]) - log_dL

@@ -686,3 +686,15 @@ def test_an_lkj_of_another_dimension_is_refused(small_data):
         bm.Model(formula, small_data, priors={"cor": dist.LKJ(5, 2.0)})
     same = bm.Model(formula, small_data, priors={"cor": dist.LKJ(2, 2.0)})
     assert same.spec == bm.Model(formula, small_data, priors={"cor": bm.LKJ(2)}).spec
+
+
+def test_a_truncated_t_is_refused_because_it_cannot_be_drawn(small_data):
+    prior = dist.TruncatedDistribution(dist.StudentT(3.0, 0.0, 1.0), low=0.0)
+    with pytest.raises(bm.PriorError, match="truncated Student-t.*bm.HalfStudentT"):
+        bm.Model("y ~ x", small_data, priors={"sigma": prior})
+
+
+def test_mass_below_of_priors_that_are_singular_or_bounded_away():
+    singular = Prior.of("Gamma", [0.05, 1.0])
+    assert singular.mass_below(0.1) == pytest.approx(st.gamma(0.05).cdf(0.1), rel=1e-4)
+    assert Prior.of("Uniform", [2.0, 3.0]).mass_below(1.0) == 0.0

@@ -1,6 +1,8 @@
 """Any dataframe becomes the same model; what no model can use is refused; labels stay labels."""
 
 import datetime
+import decimal
+import time
 import warnings
 
 import numpy as np
@@ -386,3 +388,25 @@ def test_the_frame_is_not_changed(frame):
         prepared = prepare("y ~ scale(x) + s + f + (1 | g)", frame)
     pd.testing.assert_frame_equal(frame, copy)
     assert not np.shares_memory(prepared.frame.columns["y"].to_numpy(), frame["y"].to_numpy())
+
+
+def test_decimals_are_numbers_and_large_integers_do_not_wrap():
+    data = pd.DataFrame(
+        {
+            "price": [decimal.Decimal("1.5"), decimal.Decimal("2.25")],
+            "id": np.array([1, 2**63 + 10], dtype=np.uint64),
+        }
+    )
+    columns = read_frame(data, ["price", "id"]).columns
+    assert columns["price"].tolist() == [1.5, 2.25]
+    assert columns["id"].min() == 1
+    assert columns["id"].max() == pytest.approx(2.0**63)
+
+
+def test_many_levels_are_quick():
+    data = pd.DataFrame({"id": np.arange(300_000).astype(str)})
+    frame = read_frame(data, ["id"])
+    start = time.perf_counter()
+    schema = read_schema(frame, [("id",)])
+    assert time.perf_counter() - start < 3
+    assert len(schema.groupings[0].cells) == 300_000

@@ -1,0 +1,37 @@
+"""Executables by function and shapes: what is compiled once is found again.
+
+`jax.jit` compiles at the first call and hides how long that took. Compiling ahead of time keeps
+compilation apart from work in every timing that a result carries.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+_EXECUTABLES: dict[Any, Any] = {}
+#: More than this many are a long session with many models; then all are forgotten.
+_MOST = 256
+
+
+def executable(jitted: Any, *arguments: Any) -> Any:
+    """Return a jitted function compiled for the shapes of its arguments.
+
+    Parameters
+    ----------
+    jitted : jitted function
+        Without static arguments; the same object finds the same executable.
+    *arguments : pytree
+        Arrays, or descriptions of them (`jax.ShapeDtypeStruct`).
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    key = (jitted, structure, tuple((np.shape(x), str(_dtype(x))) for x in leaves))
+    if key not in _EXECUTABLES:
+        if len(_EXECUTABLES) >= _MOST:
+            _EXECUTABLES.clear()
+        _EXECUTABLES[key] = jitted.lower(*arguments).compile()
+    return _EXECUTABLES[key]
+
+
+def _dtype(leaf: Any) -> Any:
+    return leaf.dtype if hasattr(leaf, "dtype") else np.result_type(leaf)
