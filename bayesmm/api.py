@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmm.engines import NUTS, resolve_seed, use_compilation_cache, whole_number
+from bayesmm.engines import NUTS, make_key, resolve_seed, use_compilation_cache, whole_number
 from bayesmm.errors import SamplerError
 from bayesmm.families import Family
 from bayesmm.model import Inputs, Program
@@ -175,7 +175,7 @@ class Model:
                 draws=draws,
                 warmup=warmup,
                 chains=chains,
-                key=jax.random.key(seed),
+                key=make_key(seed),
                 progress=progress,
             )
         attrs = {
@@ -215,7 +215,7 @@ class Model:
             For a number of draws or a seed that makes no sense.
         """
         draws = whole_number("draws", draws, 1)
-        key = jax.random.key(resolve_seed(seed))
+        key = make_key(seed)
         batch = min(draws, at_once(self._rows))
         use_compilation_cache()
         with jax.enable_x64(True):

@@ -267,8 +267,9 @@ def _parameter_prior(
     record: PriorRecord, parameter: Parameter, family: Family, scale: Scale
 ) -> Prior:
     """A parameter's default prior, with the words in its record replaced by the data's numbers."""
-    spread = float(family.link(parameter.name).forward(scale.sd))
-    words = {"scale": scale.residual, "link(sd)": spread}
+    words = {"scale": scale.residual}
+    if "link(sd)" in record[1]:  # links are JAX functions, and the first use of one takes a while
+        words["link(sd)"] = float(family.link(parameter.name).forward(scale.sd))
     return Prior.of(*resolve_prior(record, words))
 
 

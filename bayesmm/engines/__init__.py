@@ -4,9 +4,17 @@ To add one, write a frozen dataclass of its settings in a module of its own, wit
 ``run(program, inputs, *, draws, warmup, chains, key, progress) -> Draws`` (see `nuts.py`).
 """
 
-from bayesmm.engines.base import Draws, resolve_seed, whole_number
+from bayesmm.engines.base import Draws, make_key, resolve_seed, whole_number
 from bayesmm.engines.cache import use_compilation_cache
 from bayesmm.engines.compiled import executable
 from bayesmm.engines.nuts import NUTS
 
-__all__ = ["NUTS", "Draws", "executable", "resolve_seed", "use_compilation_cache", "whole_number"]
+__all__ = [
+    "NUTS",
+    "Draws",
+    "executable",
+    "make_key",
+    "resolve_seed",
+    "use_compilation_cache",
+    "whole_number",
+]

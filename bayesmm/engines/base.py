@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 from bayesmm.errors import SamplerError
@@ -44,6 +45,18 @@ def whole_number(name: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise SamplerError(f"{name}={value!r}: write a whole number of at least {least}.")
     return int(value)
+
+
+def make_key(seed: object) -> jax.Array:
+    """Return a typed PRNG key: JAX's for the seed, without compiling what makes it.
+
+    Raises
+    ------
+    SamplerError
+        If the seed is not a whole number from 0 to 2**32 - 1, or None.
+    """
+    data = jax.device_put(np.array([0, resolve_seed(seed)], dtype=np.uint32))
+    return jax.random.wrap_key_data(data, impl="threefry2x32")
 
 
 def resolve_seed(seed: object) -> int:

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmm.design import Design
-from bayesmm.engines import resolve_seed, use_compilation_cache, whole_number
+from bayesmm.engines import make_key, use_compilation_cache, whole_number
 from bayesmm.errors import SamplerError
 from bayesmm.families import Family
 from bayesmm.model import distribution
@@ -258,17 +258,6 @@ def flat(posterior: xr.Dataset) -> dict[str, np.ndarray]:
         str(name): values.to_numpy().reshape(-1, *values.shape[2:])
         for name, values in posterior.data_vars.items()
     }
-
-
-def make_key(seed: int | None) -> jax.Array:
-    """Return a PRNG key; None takes a fresh seed from the operating system.
-
-    Raises
-    ------
-    SamplerError
-        If the seed is not a whole number that fits in 32 bits.
-    """
-    return jax.random.key(resolve_seed(seed))
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))

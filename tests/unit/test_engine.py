@@ -16,7 +16,7 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoNormal
 
 import bayesmm as bm
-from bayesmm.engines import cache, driver
+from bayesmm.engines import cache, driver, make_key
 
 #: What the shared `small_fit` is made with: the tests here reuse its compiled program.
 SMALL = {"chains": 2, "warmup": 300, "draws": 200, "seed": 1}
@@ -82,11 +82,11 @@ def interrupt(monkeypatch):
         executables = driver.Compiled.executables
         calls = iter(range(10**6))
 
-        def with_a_key_pressed(self, keys, inputs):
-            init, advance = executables(self, keys, inputs)
+        def with_a_key_pressed(self, *arguments):
+            init, advance = executables(self, *arguments)
 
             def interrupted(*args):
-                if next(calls) == chunk:
+                if next(calls) == chunk * driver.group_count(SMALL["chains"]):
                     raise KeyboardInterrupt
                 return advance(*args)
 
@@ -314,3 +314,10 @@ def test_numpyro_model_is_drawn(model):
     graph = numpyro.render_model(model.numpyro_model, render_distributions=True)
     for name in ("Intercept", "b", "sd_g", "z_g", "sigma", "y", "g", "obs_id"):
         assert name in graph.source
+
+
+def test_the_key_is_that_of_jax():
+    for seed in (0, 1, 2**32 - 1):
+        assert jax.random.key_data(make_key(seed)).tolist() == [0, seed]
+        assert make_key(seed).dtype == jax.random.key(seed).dtype
+    assert make_key(7) == jax.random.key(7)
