@@ -31,7 +31,9 @@ class Progress:
             else:
                 from tqdm.std import tqdm
 
-            self._bar = tqdm(total=total, unit="draw", desc="compiling", leave=False)
+            # Chunks are long enough to show each: no further waiting between two looks.
+            options = {"unit": "draw", "desc": "compiling", "leave": False, "mininterval": 0}
+            self._bar = tqdm(total=total, **options)
 
     def update(self, draws: int, *, warming: bool, divergences: int) -> None:
         """Move the bar on by some draws."""

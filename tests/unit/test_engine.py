@@ -16,7 +16,7 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoNormal
 
 import bayesmm as bm
-from bayesmm.engines import cache, driver, make_key
+from bayesmm.engines import cache, driver, make_key, progress
 
 #: What the shared `small_fit` is made with: the tests here reuse its compiled program.
 SMALL = {"chains": 2, "warmup": 300, "draws": 200, "seed": 1}
@@ -321,3 +321,15 @@ def test_the_key_is_that_of_jax():
         assert jax.random.key_data(make_key(seed)).tolist() == [0, seed]
         assert make_key(seed).dtype == jax.random.key(seed).dtype
     assert make_key(7) == jax.random.key(7)
+
+
+def test_the_bar_shows_draws_and_divergences(model, monkeypatch, capsys):
+    model.fit(**SHORT, seed=1)
+    assert capsys.readouterr().err == ""  # nobody watches a test
+    monkeypatch.setattr(progress, "_watched", lambda: True)
+    model.fit(**SHORT, seed=1)
+    shown = capsys.readouterr().err
+    for words in ("compiling", "warm-up", "sampling", "divergences=", "draw/s"):
+        assert words in shown
+    model.fit(**SHORT, seed=1, progress=False)
+    assert capsys.readouterr().err == ""
