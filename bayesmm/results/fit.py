@@ -1,5 +1,6 @@
 """The result of a fit: an ArviZ `DataTree` and the questions that people ask of it."""
 
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ import pandas as pd
 import xarray as xr
 
 from bayesmm.design import Design
-from bayesmm.engines import make_key, use_compilation_cache, whole_number
-from bayesmm.errors import SamplerError
+from bayesmm.engines import make_key, use_compilation_cache
 from bayesmm.families import Family
 from bayesmm.model import distribution
 from bayesmm.prepare import Prepared
 from bayesmm.results import tables
 from bayesmm.results.convert import at_once, creation_attrs
 from bayesmm.results.display import fit_html, fit_text
+from bayesmm.results.loo import loo
+from bayesmm.results.posterior import flat, thinned
 from bayesmm.results.report import Report, make_report
+from bayesmm.results.store import read, save
 
 
 class Fit:
@@ -150,8 +153,6 @@ class Fit:
         -------
         arviz.ELPDData
         """
-        from bayesmm.results.loo import loo
-
         return loo(self._prepared, self.idata, **kwargs)
 
     def posterior_predictive(
@@ -223,41 +224,7 @@ class Fit:
         DataError
             For a suffix that is neither, or a model whose formula or family cannot be kept.
         """
-        from bayesmm.results.store import save
-
-        save(self, path)
-
-
-def thinned(posterior: xr.Dataset, draws: int | None) -> xr.Dataset:
-    """Return the posterior, or as many of its draws, spread evenly, on one chain.
-
-    Raises
-    ------
-    SamplerError
-        If `draws` is not a whole number from 1 to the number of draws there are.
-    """
-    if draws is None:
-        return posterior
-    count = whole_number("draws", draws, 1)
-    chains, per_chain = posterior.sizes["chain"], posterior.sizes["draw"]
-    if count > chains * per_chain:
-        raise SamplerError(f"draws={draws}: the posterior has {chains * per_chain} draws.")
-    picked = np.linspace(0, chains * per_chain - 1, count).round().astype(int)
-    parts = {}
-    for name, values in posterior.data_vars.items():
-        array = values.to_numpy()
-        flat_array = array.reshape(-1, *array.shape[2:])[picked][None]
-        parts[name] = (values.dims, flat_array)
-    coords = {k: v for k, v in posterior.coords.items() if k not in ("chain", "draw")}
-    return xr.Dataset(parts, coords={"chain": [0], "draw": np.arange(count), **coords})
-
-
-def flat(posterior: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return every variable with chain and draw as one leading dimension."""
-    return {
-        str(name): values.to_numpy().reshape(-1, *values.shape[2:])
-        for name, values in posterior.data_vars.items()
-    }
+        save(self.idata, path)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))
@@ -267,3 +234,36 @@ def _simulate(keys, quantities, design: Design, family: Family, layout, batch: i
         return distribution(family, layout, design, draw).sample(key)
 
     return jax.lax.map(one, (keys, quantities), batch_size=batch)
+
+
+def load(
+    path: str | Path,
+    *,
+    functions: Mapping[str, Callable] | None = None,
+    family: Family | None = None,
+) -> Fit:
+    """Read a fit that `Fit.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+        The file (``.nc``) or directory (``.zarr``).
+    functions : mapping of str to callable, optional
+        The functions that the formula calls beside the built-in ones; a file cannot hold them.
+    family : Family, optional
+        The family, where it is not one of the package's; a file cannot hold it.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is not one of bayesmm's.
+    FormulaError
+        If the formula needs a function that was not given.
+    FamilyError
+        If the family is not one of the package's and was not given.
+    """
+    return Fit(*read(path, functions, family))

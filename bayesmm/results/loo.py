@@ -12,7 +12,7 @@ from bayesmm.design import Design, take
 from bayesmm.model import log_likelihood
 from bayesmm.prepare import Prepared
 from bayesmm.results.convert import at_once, telling
-from bayesmm.results.fit import flat
+from bayesmm.results.posterior import flat
 
 
 def loo(prepared: Prepared, idata: xr.DataTree, **kwargs):

@@ -23,18 +23,15 @@ from bayesmm.formula import parse
 from bayesmm.prepare import Prepared
 from bayesmm.priors import LKJ, Prior, resolve
 from bayesmm.results.convert import dimensions
-from bayesmm.results.fit import Fit
 from bayesmm.schema import Frame
 from bayesmm.spec import specify
 
 
-def save(fit: Fit, path: str | Path) -> None:
-    """Write a fit; see `Fit.save`."""
+def save(tree: xr.DataTree, path: str | Path) -> None:
+    """Write results; see `Fit.save`."""
     target = Path(path)
     if not target.absolute().parent.is_dir():
         raise DataError(f"path={str(path)!r}: there is no directory {str(target.parent)!r}.")
-    # Loaded values keep the file they came from open; what is written must stand alone.
-    tree = fit.idata
     if target.suffix == ".nc":
         tree.to_netcdf(target, engine="h5netcdf", mode="w")
     elif target.suffix == ".zarr":
@@ -43,36 +40,12 @@ def save(fit: Fit, path: str | Path) -> None:
         raise DataError(f"path={str(path)!r}: end it in '.nc' (netCDF) or '.zarr'.")
 
 
-def load(
+def read(
     path: str | Path,
-    *,
     functions: Mapping[str, Callable] | None = None,
     family: Family | None = None,
-) -> Fit:
-    """Read a fit that `Fit.save` wrote.
-
-    Parameters
-    ----------
-    path : str or path
-        The file (``.nc``) or directory (``.zarr``).
-    functions : mapping of str to callable, optional
-        The functions that the formula calls beside the built-in ones; a file cannot hold them.
-    family : Family, optional
-        The family, where it is not one of the package's; a file cannot hold it.
-
-    Returns
-    -------
-    Fit
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or it is not one of bayesmm's.
-    FormulaError
-        If the formula needs a function that was not given.
-    FamilyError
-        If the family is not one of the package's and was not given.
-    """
+) -> tuple[Prepared, xr.DataTree]:
+    """Return the model and the results of a file; see `bayesmm.load`."""
     idata = _read(Path(path))
     text = idata.attrs.get("bayesmm_model")
     if text is None:
@@ -90,7 +63,7 @@ def load(
             f"path={str(path)!r} holds a model that cannot be read ({error!r}): was it written by "
             "save() of this version?"
         ) from error
-    return Fit(prepared, idata)
+    return prepared, idata
 
 
 def _read(path: Path) -> xr.DataTree:
