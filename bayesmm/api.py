@@ -1,7 +1,9 @@
 """The public door: `Model` and `fit`."""
 
 import importlib.metadata
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any, Literal
 
@@ -11,13 +13,14 @@ import pandas as pd
 import xarray as xr
 
 from bayesmm.engines import NUTS, make_key, resolve_seed, use_compilation_cache, whole_number
-from bayesmm.errors import SamplerError
+from bayesmm.errors import SamplerError, did_you_mean, listing
 from bayesmm.families import Family
 from bayesmm.model import Inputs, Program
 from bayesmm.prepare import prepare
 from bayesmm.results import Fit
 from bayesmm.results.convert import (
     LOG_LIKELIHOOD_LIMIT,
+    as_observed,
     at_once,
     creation_attrs,
     dimensions,
@@ -233,7 +236,7 @@ class Model:
             {
                 self.spec.response: (
                     ("chain", "draw", "obs_id"),
-                    response.astype(np.float64, copy=False),
+                    as_observed(self._prepared, response),
                 )
             },
             coords={**sample, "obs_id": self._prepared.frame.index},
@@ -273,6 +276,18 @@ def fit(
     BayesmmError
         As `Model` and `Model.fit` do.
     """
+    known = list(inspect.signature(Model.fit).parameters)[1:]
+    for name in sampling:
+        if name not in known:
+            engine = [f.name for f in fields(NUTS)]
+            where = (
+                f"Write engine=bm.NUTS({name}=...)."
+                if name in engine
+                else did_you_mean(name, known)
+            )
+            raise SamplerError(
+                f"fit() takes no argument {name!r}. {where.strip() or f'It takes {listing(known)}'}"
+            )
     model = Model(formula, data, family, priors, link=link, functions=functions, missing=missing)
     return model.fit(**sampling)
 

@@ -160,7 +160,7 @@ def check_parameters(formula: Formula, family: Family) -> None:
             )
 
 
-def response_scale(y: np.ndarray, family: Family) -> Scale:
+def response_scale(y: np.ndarray, family: Family, offset: np.ndarray | float = 0.0) -> Scale:
     """Return location and scale of a response on the scale of its linear predictor.
 
     With s = 1.4826 mad(y) under the identity link (the sd where that is 0, and no floor, so that
@@ -173,6 +173,8 @@ def response_scale(y: np.ndarray, family: Family) -> Scale:
         The response in the rows that count, shape (rows,).
     family : Family
         Whose mu is meant: for a lognormal, y is log(y) throughout.
+    offset : numpy.ndarray or float
+        What the linear predictor is given: the intercept is located around link(y) less it.
     """
     y = np.asarray(get_link(family.location).forward(y), dtype=np.float64)
     peak = float(np.abs(y).max()) or 1.0
@@ -186,20 +188,22 @@ def response_scale(y: np.ndarray, family: Family) -> Scale:
         residual = sd = UNIT_SCALE
     link = family.link("mu")
     if link.is_identity:
-        return Scale(float(np.median(y)), residual, sd, residual, sd)
+        return Scale(float(np.median(y - offset)), residual, sd, residual, sd)
     if not link.scales_response:
         return Scale(0.0, UNIT_SCALE, 1.0, residual, sd)
     linked = np.asarray(link.forward(np.where(y == 0, ZERO_STANDS_FOR, y)), dtype=np.float64)
-    linked = linked[np.isfinite(linked)]  # negative values have no logarithm
-    if linked.size == 0:
+    usable = np.isfinite(linked)  # negative values have no logarithm
+    if not usable.any():
         return Scale(0.0, UNIT_SCALE, 1.0, residual, sd)
-    s = max(UNIT_SCALE, normal_mad(linked))
-    return Scale(float(np.median(linked)), s, 1.0, residual, sd)
+    s = max(UNIT_SCALE, normal_mad(linked[usable]))
+    return Scale(float(np.median((linked - offset)[usable])), s, 1.0, residual, sd)
 
 
 def _slots(family: Family, layout: Sequence[PredictorLayout], design: Design) -> Iterator[Slot]:
     counted = slice(None) if design.weights is None else design.weights > 0
-    scale = response_scale(np.asarray(design.y)[counted], family)
+    y = np.asarray(design.y)
+    offset = np.broadcast_to(design.predictors[0].offset, y.shape)
+    scale = response_scale(y[counted], family, offset[counted])
     for names, rows in zip(layout, design.predictors, strict=True):
         yield from _predictor_slots(family, names, rows, scale, counted)
     modelled = {names.parameter for names in layout}

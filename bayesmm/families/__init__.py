@@ -63,6 +63,18 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 )
 
 
+#: What other packages call them.
+OTHER_NAMES: Mapping[str, str] = {
+    "normal": "gaussian",
+    "t": "student",
+    "logistic": "bernoulli",
+    "nb": "negbinomial",
+    "nb2": "negbinomial",
+    "nbinom2": "negbinomial",
+    "negative_binomial": "negbinomial",
+}
+
+
 def names() -> list[str]:
     """Return the names of the families of the package."""
     return list(FAMILIES)
@@ -85,8 +97,10 @@ def get(family: str | Family, link: str | Mapping[str, str] | None = None) -> Fa
     """
     if isinstance(family, str):
         if family not in FAMILIES:
+            meant = OTHER_NAMES.get(family)
+            hint = f" Write {meant!r}." if meant else did_you_mean(family, FAMILIES)
             raise FamilyError(
-                f"family {family!r} is not known.{did_you_mean(family, FAMILIES)} "
+                f"family {family!r} is not known.{hint} "
                 f"The families are {listing(FAMILIES, 100)}; for your own pass a bm.Family."
             )
         family = FAMILIES[family]

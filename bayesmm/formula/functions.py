@@ -190,6 +190,8 @@ HINTS: Mapping[str, str] = {
     "ns": "cr(x, df=4)",
     "rcs": "cr(x, df=4)",
     "ifelse": "where(x > 0, 1, 0)",
+    "cbind": "prop(successes, trials), with family='binomial'",
+    "trials": "prop(successes, trials), with family='binomial'",
     "pmin": "minimum(x, y)",
     "pmax": "maximum(x, y)",
 }

@@ -257,7 +257,8 @@ def _part_of_response(
         raise source.error(f"{node.value!r} is neither a column nor a number")
     if not isinstance(node, (Literal, Variable, Call)):
         raise source.error(
-            "the left of '~' is a column or a call: for a computed response write I(y + 1)",
+            "the left of '~' is a column or a call: for successes out of trials write prop(y, n), "
+            "for a computed response I(y + 1)",
             at,
         )
     expression = Builder(source, functions).build(node)

@@ -218,8 +218,12 @@ class Builder:
                 f"yours as functions={{'{function}': ...}}",
                 at,
             )
+        if name in HINTS:
+            raise self.source.error(
+                f"there is no function {name!r} for formulas. Write {HINTS[name]}", at
+            )
         known = sorted({*TRANSFORMS, *self.functions})
-        hint = f" Write {HINTS[name]}." if name in HINTS else did_you_mean(name, known)
+        hint = did_you_mean(name, known)
         raise self.source.error(
             f"there is no function {name!r} for formulas.{hint} A function of yours is passed as "
             f"functions={{'{name}': {name}}}, and the others are {listing(known, 99)}",

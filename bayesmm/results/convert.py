@@ -132,7 +132,8 @@ def observed_groups(prepared: Prepared) -> dict[str, xr.Dataset]:
     """Return the groups ``observed_data`` (the response) and ``constant_data`` (used columns)."""
     index = {"obs_id": prepared.frame.index}
     response = prepared.spec.response
-    observed = xr.Dataset({response: ("obs_id", prepared.response.values)}, coords=index)
+    values = as_observed(prepared, prepared.response.values)
+    observed = xr.Dataset({response: ("obs_id", values)}, coords=index)
     columns = {}
     for name, column in prepared.frame.columns.items():
         values = column.to_numpy()
@@ -154,6 +155,15 @@ def creation_attrs() -> dict[str, str]:
         "inference_library_version": importlib.metadata.version("numpyro"),
         "jax_version": importlib.metadata.version("jax"),
     }
+
+
+def as_observed(prepared: Prepared, values: np.ndarray) -> np.ndarray:
+    """Return responses in the type that ArviZ tells counts from measurements by.
+
+    Whole numbers become int64, unless a draw is too large to be one.
+    """
+    whole = prepared.spec.family.response.integer and np.abs(values).max(initial=0) < 2**62
+    return values.astype(np.int64 if whole else np.float64, copy=False)
 
 
 def at_once(numbers: int) -> int:

@@ -16,7 +16,7 @@ from bayesmm.families import Family
 from bayesmm.model import distribution
 from bayesmm.prepare import Prepared
 from bayesmm.results import tables
-from bayesmm.results.convert import at_once, creation_attrs
+from bayesmm.results.convert import as_observed, at_once, creation_attrs
 from bayesmm.results.display import fit_html, fit_text
 from bayesmm.results.loo import loo
 from bayesmm.results.posterior import flat, thinned
@@ -189,14 +189,14 @@ class Fit:
                 make_key(seed), posterior.sizes["chain"] * posterior.sizes["draw"]
             )
             values = _simulate(keys, quantities, design, family, layout, batch)
-            values = np.asarray(values, dtype=np.float64)
+            values = np.asarray(values)
         shape = (posterior.sizes["chain"], posterior.sizes["draw"], -1)
         response = self.spec.response
         predictive = xr.Dataset(
             {
                 response: (
                     ("chain", "draw", "obs_id"),
-                    values.reshape(shape).astype(np.float64, copy=False),
+                    as_observed(self._prepared, values.reshape(shape)),
                 )
             },
             coords={

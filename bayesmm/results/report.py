@@ -135,9 +135,10 @@ def make_report(prepared: Prepared, idata: xr.DataTree) -> Report:
     divergences = int(evidence.statistics["diverging"].sum())
     worst_rhat, _ = _extreme(evidence.rhat, largest=True)
     least, _ = _extreme(evidence.ess["bulk"], largest=False)
+    rhat = f"largest R-hat {worst_rhat:.3f}, " if chains > 1 else ""
     facts = (
-        f"{chains} chains of {draws} draws, {divergences} divergences, "
-        f"largest R-hat {worst_rhat:.3f}, smallest bulk ESS {least:.0f}."
+        f"{chains} chain{'s' * (chains > 1)} of {draws} draws, {divergences} divergences, "
+        f"{rhat}smallest bulk ESS {least:.0f}."
     )
     return Report(tuple(problems), facts)
 
@@ -150,17 +151,18 @@ def _divergences(evidence: _Evidence) -> Iterator[Problem]:
     share = count / diverging.size
     sds = [g.variable("sd") for _, g in groups(evidence.prepared.spec, None)]
     where = f" (often {sds[0]} near 0)" if sds else ""
-    prior = (
-        f'give the sds a tighter prior, such as priors={{"{sds[0]}": bm.HalfStudentT(3, 1)}}'
-        if sds
-        else "give the coefficients tighter priors"
-    )
+    tighter = "give the coefficients tighter priors"
+    if sds:
+        slot = next(a for a in evidence.prepared.spec.priors if a.slot.variable == sds[0])
+        tighter = (
+            f"give the sds tighter priors than those in force ({slot.slot.label}: {slot.prior})"
+        )
     yield Problem(
         "divergences",
         f"{count} of {diverging.size} draws ({100 * share:.2g}%) diverged: the sampler met a "
         f"place of the posterior that it could not enter{where}, so that place is missing here.",
         "Fit again with engine=bm.NUTS(target_accept=0.95), then 0.99; if they stay, "
-        f"{prior} (in the units of the response), or leave out a term.",
+        f"{tighter}, or leave out a term.",
     )
 
 
@@ -189,7 +191,7 @@ def _ess(evidence: _Evidence) -> Iterator[Problem]:
     found = {kind: _extreme(values, largest=False) for kind, values in evidence.ess.items()}
     # One number of draws for both: what the smaller of the two needs, doubled to be sure.
     smallest = np.nanmin([1e9, *(least for least, _ in found.values())])
-    enough = int(np.ceil(draws * min(2 * wanted / max(smallest, 1.0), 20) / 100) * 100)
+    enough = int(np.ceil(draws * 2 * wanted / max(smallest, 1.0) / 100) * 100)
     for kind, meaning in (("bulk", "means and medians"), ("tail", "intervals")):
         least, name = found[kind]
         if not least >= wanted:
@@ -197,7 +199,7 @@ def _ess(evidence: _Evidence) -> Iterator[Problem]:
                 f"ess_{kind}",
                 f"The {kind} effective sample size of {name} is {least:.0f}, below "
                 f"{wanted} ({MIN_ESS_PER_CHAIN} a chain), so {meaning} are not settled.",
-                f"Draw more: draws={max(enough, draws + 100)} should do.",
+                f"Draw more: draws={max(enough, draws + 100)} should do, if the chains agree.",
             )
 
 

@@ -679,3 +679,24 @@ def test_every_error_is_exported_and_derives_from_one():
         if not issubclass(kind, Warning):
             assert issubclass(kind, BayesmmError)
             assert issubclass(kind, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"target_accept": 0.95}, "'target_accept'.*engine=bm.NUTS\\(target_accept"),
+        ({"draw": 10}, "'draw'.*Did you mean 'draws'"),
+        ({"iter": 10}, "'iter'.*'warmup'"),
+    ],
+)
+def test_unknown_sampling_arguments(arguments, words, frame):
+    with pytest.raises(SamplerError, match=words):
+        bm.fit("y ~ x", frame, **arguments)
+
+
+def test_names_of_other_packages_are_translated(frame):
+    for formula in ("cbind(few, total) ~ x", "few | trials(total) ~ x", "few/total ~ x"):
+        with pytest.raises(FormulaError, match=r"prop\("):
+            bm.Model(formula, frame, "binomial")
+    with pytest.raises(FamilyError, match="Write 'negbinomial'"):
+        bm.Model("count ~ x", frame, "nb")

@@ -698,3 +698,18 @@ def test_mass_below_of_priors_that_are_singular_or_bounded_away():
     singular = Prior.of("Gamma", [0.05, 1.0])
     assert singular.mass_below(0.1) == pytest.approx(st.gamma(0.05).cdf(0.1), rel=1e-4)
     assert Prior.of("Uniform", [2.0, 3.0]).mass_below(1.0) == 0.0
+
+
+def test_the_intercept_is_located_after_the_offset(small_data):
+    data = small_data.assign(n=np.arange(40), pop=np.linspace(5e4, 2e5, 40))
+    model = bm.Model("n ~ x + offset(log(pop))", data, "poisson")
+    linked = np.log(np.where(data["n"] == 0, 0.1, data["n"]))
+    assert_prior(model, "Intercept", [3, np.median(linked - np.log(data["pop"])), 2.5])
+    shifted = bm.Model("y ~ x + offset(3 * x)", data)
+    location = np.median(data["y"] - 3 * data["x"])
+    assert dict(shifted.spec.priors[0].prior.args)["loc"] == pytest.approx(location)
+
+
+def assert_prior(model, label, numbers):
+    prior = next(a.prior for a in model.spec.priors if a.slot.label == label)
+    assert [value for _, value in prior.args] == pytest.approx(numbers)

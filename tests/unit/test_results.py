@@ -4,6 +4,7 @@ Most tests need no posterior, only draws of the right shape: `Nearby` is an engi
 independent draws near the priors, and so compiles no sampler.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass, replace
 
@@ -1075,3 +1076,26 @@ def test_a_file_without_a_posterior_is_refused(frame, tmp_path):
 
 
 NORMAL = {"name": "Normal", "args": {"loc": 0.0, "scale": 1.0}, "base": None}
+
+
+def test_counts_are_integers_for_rootograms(frame):
+    data = frame.assign(count=np.arange(len(frame)) % 5)
+    model = bm.Model("count ~ x", data, "poisson", {"Intercept": dist.Normal(0, 0.1)})
+    fit = nearby(model)
+    predictive = fit.posterior_predictive(seed=1)
+    for group in (fit.idata["observed_data"], predictive["posterior_predictive"]):
+        assert group["count"].dtype == np.int64
+    with plt_closed():
+        az.plot_ppc_rootogram(predictive, backend="matplotlib")
+    prior = model.prior_predictive(20, seed=1)
+    assert prior["prior_predictive"]["count"].dtype == np.int64
+    wide = bm.Model("count ~ x", data, "poisson", {"Intercept": dist.Normal(60, 1)})
+    huge = wide.prior_predictive(20, seed=1)["prior_predictive"]["count"]
+    assert huge.dtype == np.float64  # 1e26 is a whole number that no integer type holds
+    assert (huge > 1e20).all()
+
+
+@contextlib.contextmanager
+def plt_closed():
+    yield
+    matplotlib.pyplot.close("all")
