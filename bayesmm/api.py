@@ -120,6 +120,7 @@ class Model:
         parameterization: Literal["auto", "noncentered", "centered"] = "auto",
         engine: NUTS | None = None,
         log_likelihood: bool | Literal["auto"] = "auto",
+        effects: bool = True,
         progress: bool = True,
     ) -> Fit:
         """Draw from the posterior.
@@ -140,6 +141,9 @@ class Model:
             The sampler and its settings; `NUTS()` if left out.
         log_likelihood : bool or "auto"
             Whether to store the pointwise log-likelihood; ``"auto"`` stores up to 2e7 values.
+        effects : bool
+            Whether the posterior holds the group effects (`r_` variables). Without them results are
+            small, and effects are made on demand, as long as the fit is in memory.
         progress : bool
             Whether to show a bar, where somebody watches.
 
@@ -162,6 +166,8 @@ class Model:
             )
         if not isinstance(log_likelihood, bool) and log_likelihood != "auto":
             raise SamplerError(f"log_likelihood={log_likelihood!r}: write True, False or 'auto'.")
+        if not isinstance(effects, bool):
+            raise SamplerError(f"effects={effects!r}: write True or False.")
         engine = NUTS() if engine is None else engine
         if isinstance(engine, type) or not hasattr(engine, "run"):
             raise SamplerError(f"engine={engine!r}: write an engine, such as bm.NUTS().")
@@ -193,8 +199,11 @@ class Model:
             "data_fingerprint": self._prepared.fingerprint,
             "bayesmm_version": importlib.metadata.version("bayesmm"),
         }
-        idata = to_datatree(self._prepared, program, found, log_likelihood=bool(store), attrs=attrs)
-        return Fit(self._prepared, idata)
+        convert = partial(to_datatree, self._prepared, program, found, attrs=attrs)
+        idata = convert(log_likelihood=bool(store), effects=effects)
+        # Positions of the sampler hold the effects too; what is asked for later is made from them.
+        recover = None if effects else partial(convert, log_likelihood=False)
+        return Fit(self._prepared, idata, recover)
 
     def prior_predictive(self, draws: int = 500, seed: int | None = None) -> xr.DataTree:
         """Draw parameters from the prior, and responses from them.

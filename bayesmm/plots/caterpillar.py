@@ -166,7 +166,7 @@ def _choose_panels(
 ) -> list[Panel]:
     spec = fit.spec
     links = dict(spec.family.links)
-    draws = fit.posterior
+    draws = fit.ranef(group, draws=True)
     every = []
     for predictor, part in groups(spec, group):
         values = draws[part.variable("r")]

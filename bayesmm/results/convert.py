@@ -63,6 +63,7 @@ def to_datatree(
     draws: Draws,
     *,
     log_likelihood: bool,
+    effects: bool = True,
     attrs: Mapping[str, str | int | float],
 ) -> xr.DataTree:
     """Return the posterior and its companions in the ArviZ schema.
@@ -77,6 +78,8 @@ def to_datatree(
         What the engine returned.
     log_likelihood : bool
         Whether to store the pointwise log-likelihood.
+    effects : bool
+        Whether to store the group effects (`r_` variables).
     attrs : mapping
         What else to say of the run, in the posterior's attributes.
     """
@@ -105,9 +108,12 @@ def to_datatree(
             coords={**sample, **more},
         )
 
-    ordered = {name: quantities[name] for name in dims if name in quantities}
+    left_out = set() if effects else effect_variables(spec)
+    ordered = {name: quantities[name] for name in dims if name not in left_out}
+    used = {dim for name in ordered for dim in dims[name]}
+    labels = {dim: values for dim, values in coords.items() if dim in used}
     tree = {
-        "posterior": dataset(ordered, dims.__getitem__, **coords),
+        "posterior": dataset(ordered, dims.__getitem__, **labels),
         "sample_stats": dataset(draws.statistics, lambda _: ()),
         "log_prior": dataset(log_prior, lambda _: ()),
         **observed_groups(prepared),
@@ -126,6 +132,11 @@ def to_datatree(
     result = xr.DataTree.from_dict(tree)
     result.attrs.update(stamp | {"bayesmm_model": spec.to_text()})
     return result
+
+
+def effect_variables(spec: ModelSpec) -> set[str]:
+    """Return the names of the variables that hold group effects."""
+    return {group.variable("r") for layout in spec.layout for group in layout.groups}
 
 
 def observed_groups(prepared: Prepared) -> dict[str, xr.Dataset]:

@@ -12,11 +12,12 @@ import xarray as xr
 
 from bayesmm.design import Design
 from bayesmm.engines import make_key, use_compilation_cache
+from bayesmm.errors import BayesmmError, listing
 from bayesmm.families import Family
 from bayesmm.model import distribution
 from bayesmm.prepare import Prepared
 from bayesmm.results import tables
-from bayesmm.results.convert import as_observed, at_once, creation_attrs
+from bayesmm.results.convert import as_observed, at_once, creation_attrs, effect_variables
 from bayesmm.results.display import fit_html, fit_text
 from bayesmm.results.loo import loo
 from bayesmm.results.posterior import flat, thinned
@@ -33,8 +34,14 @@ class Fit:
         Posterior, sample statistics, log-likelihood, log-prior and data in the ArviZ schema.
     """
 
-    def __init__(self, prepared: Prepared, idata: xr.DataTree):
+    def __init__(
+        self,
+        prepared: Prepared,
+        idata: xr.DataTree,
+        recover: Callable[[], xr.DataTree] | None = None,
+    ):
         self._prepared = prepared
+        self._recover = recover
         self.idata = idata
 
     def __repr__(self) -> str:
@@ -53,6 +60,19 @@ class Fit:
         """The posterior's variables, dims chain, draw and their own."""
         return self.idata["posterior"].to_dataset()
 
+    @cached_property
+    def _whole(self) -> xr.Dataset:
+        """The posterior with the group effects, made now where they were left out."""
+        missing = effect_variables(self.spec).difference(map(str, self.posterior.data_vars))
+        if not missing:
+            return self.posterior
+        if self._recover is None:
+            raise BayesmmError(
+                f"The group effects ({listing(sorted(missing))}) were left out of this file by "
+                "fit(effects=False). Fit again to have them."
+            )
+        return self._recover()["posterior"].to_dataset()
+
     def summary(self, *, effects: bool = False) -> pd.DataFrame:
         """Return mean, sd, interval and diagnostics of every parameter.
 
@@ -69,7 +89,8 @@ class Fit:
         """
         from arviz_stats import summary
 
-        variables = tables.summary_variables(self.spec, self.posterior, effects=effects)
+        posterior = self._whole if effects else self.posterior
+        variables = tables.summary_variables(self.spec, posterior, effects=effects)
         found: Any = summary(variables)
         return found
 
@@ -99,7 +120,7 @@ class Fit:
         BayesmmError
             For a group that the model does not have.
         """
-        found = tables.ranef(self.spec, self.posterior, group)
+        found = tables.ranef(self.spec, self._whole, group)
         return found if draws else tables.level_table(self.spec, found, group, "r", "effect")
 
     def coef(self, group: str | None = None, *, draws: bool = False) -> pd.DataFrame | xr.Dataset:
@@ -117,7 +138,7 @@ class Fit:
         BayesmmError
             For a group that the model does not have.
         """
-        found = tables.coef(self.spec, self.posterior, group)
+        found = tables.coef(self.spec, self._whole, group)
         return found if draws else tables.level_table(self.spec, found, group, "coef", "coef")
 
     def var_corr(self, *, draws: bool = False) -> pd.DataFrame | xr.Dataset:
@@ -153,7 +174,9 @@ class Fit:
         -------
         arviz.ELPDData
         """
-        return loo(self._prepared, self.idata, **kwargs)
+        stored = "log_likelihood" in self.idata.children
+        posterior = self.posterior if stored else self._whole
+        return loo(self._prepared, self.idata, posterior, **kwargs)
 
     def posterior_predictive(
         self, draws: int | None = None, seed: int | None = None
@@ -178,7 +201,7 @@ class Fit:
         SamplerError
             For a number of draws or a seed that makes no sense.
         """
-        posterior = thinned(self.posterior, draws)
+        posterior = thinned(self._whole, draws)
         quantities = flat(posterior)
         family, layout = self.spec.family, self.spec.layout
         design = self._prepared.design

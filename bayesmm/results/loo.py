@@ -15,7 +15,7 @@ from bayesmm.results.convert import at_once, telling
 from bayesmm.results.posterior import flat
 
 
-def loo(prepared: Prepared, idata: xr.DataTree, **kwargs):
+def loo(prepared: Prepared, idata: xr.DataTree, posterior: xr.Dataset, **kwargs):
     """Return ArviZ's LOO; where the log-likelihood is not stored, compute it in chunks of rows.
 
     Parameters
@@ -24,6 +24,8 @@ def loo(prepared: Prepared, idata: xr.DataTree, **kwargs):
         The model and its data.
     idata : xarray.DataTree
         Its results.
+    posterior : xarray.Dataset
+        Its posterior, with the group effects where the log-likelihood is not stored.
     **kwargs
         For `arviz.loo`.
     """
@@ -31,7 +33,6 @@ def loo(prepared: Prepared, idata: xr.DataTree, **kwargs):
 
     if "log_likelihood" in idata.children:
         return arviz_stats.loo(idata, **kwargs)
-    posterior = idata["posterior"].to_dataset()
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
     # ArviZ would find the relative efficiency anew for every chunk, from all of the posterior.
     options = {"reff": _relative_efficiency(posterior), **kwargs, "pointwise": True}

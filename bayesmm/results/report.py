@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmm.prepare import Prepared
+from bayesmm.results.convert import effect_variables
 from bayesmm.results.tables import groups, summary_variables
 
 MAX_RHAT = 1.01
@@ -104,8 +105,8 @@ class _Evidence:
     @cached_property
     def variables(self) -> xr.Dataset:
         """The parameters, and the group effects too where they are few enough to look at all."""
-        groups_named = [g.variable("r") for _, g in groups(self.prepared.spec, None)]
-        numbers = sum(int(self.posterior[r][0, 0].size) for r in groups_named)
+        named = effect_variables(self.prepared.spec).intersection(map(str, self.posterior))
+        numbers = sum(int(self.posterior[r][0, 0].size) for r in named)
         few = numbers <= MOST_EFFECTS
         return summary_variables(self.prepared.spec, self.posterior, effects=few)
 

@@ -22,7 +22,7 @@ from bayesmm.families import Family
 from bayesmm.formula import parse
 from bayesmm.prepare import Prepared
 from bayesmm.priors import LKJ, Prior, resolve
-from bayesmm.results.convert import dimensions
+from bayesmm.results.convert import dimensions, effect_variables
 from bayesmm.schema import Frame
 from bayesmm.spec import specify
 
@@ -53,7 +53,9 @@ def read(
     try:
         prepared = _restore(json.loads(text), idata, functions, family)
         # zarr lists variables by name; tables are in the order of the model.
-        posterior = idata["posterior"].to_dataset()[list(dimensions(prepared.spec)[0])]
+        posterior = idata["posterior"].to_dataset()
+        left_out = effect_variables(prepared.spec).difference(map(str, posterior.data_vars))
+        posterior = posterior[[n for n in dimensions(prepared.spec)[0] if n not in left_out]]
         idata["posterior"] = xr.DataTree(posterior)
         idata["sample_stats"]["diverging"]
     except BayesmmError:

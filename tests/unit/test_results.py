@@ -1099,3 +1099,23 @@ def test_counts_are_integers_for_rootograms(frame):
 def plt_closed():
     yield
     matplotlib.pyplot.close("all")
+
+
+def test_effects_are_made_on_demand(frame, rich_fit, tmp_path):
+    fit = nearby(bm.Model(FORMULA, frame), effects=False)
+    assert not [name for name in fit.posterior if str(name).startswith("r_")]
+    assert "g" not in fit.posterior.coords
+    pd.testing.assert_frame_equal(fit.ranef(), rich_fit.ranef())
+    pd.testing.assert_frame_equal(fit.coef("g"), rich_fit.coef("g"))
+    assert len(fit.summary(effects=True)) == len(rich_fit.summary(effects=True))
+    same = [f.posterior_predictive(seed=3)["posterior_predictive"]["y"] for f in (fit, rich_fit)]
+    xr.testing.assert_equal(*same)
+    assert fit.report().facts
+    for suffix in (".nc", ".zarr"):
+        fit.save(tmp_path / f"small{suffix}")
+        loaded = bm.load(tmp_path / f"small{suffix}")
+        assert list(loaded.posterior) == list(fit.posterior)
+        with pytest.raises(BayesmmError, match=r"r_g.*effects=False.*Fit again"):
+            loaded.ranef()
+    with pytest.raises(SamplerError, match="effects='no'"):
+        nearby(bm.Model("y ~ x", frame), effects="no")
