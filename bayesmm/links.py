@@ -28,9 +28,16 @@ from bayesmm.errors import FamilyError, did_you_mean, listing
 
 type Transform = Callable[[jax.typing.ArrayLike], jax.Array]
 
-#: The natural values that a link can produce, or a parameter can have: the whole line, above 0,
-#: between 0 and 1, above 1.
-SUPPORTS = ("real", "positive", "unit", "above_one")
+#: The natural values that a link can produce, or a parameter can have, as open intervals.
+SUPPORTS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "real": (-math.inf, math.inf),
+        "positive": (0.0, math.inf),
+        "unit": (0.0, 1.0),
+        "above_one": (1.0, math.inf),
+        "one_two": (1.0, 2.0),
+    }
+)
 
 # Exponentials are kept between max**-0.3 and max**0.3, max being the largest float (about 1e-92
 # and 1e92 in float64). A gradient through a standardised residual needs the cube of 1 / sigma:

@@ -1,4 +1,4 @@
-"""The records that a family is made of: `Parameter`, `Family`, and the `Values` it is given.
+"""The records that a family is made of: `Parameter` and `Family`.
 
 A family says how a response is distributed given the values of its parameters, and nothing else:
 it knows no formula, no data and no sampler. Built-in families are records in the modules beside
@@ -29,11 +29,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax.numpy as jnp
-
 from bayesmm.errors import FamilyError, did_you_mean, listing
 from bayesmm.families.response import ResponseKind
+from bayesmm.families.values import Values
 from bayesmm.links import LINKS, SUPPORTS, Link, get_link
+
+#: From the categories of the response to the labels of a parameter that is a vector.
+type Labels = Callable[[tuple[str, ...]], tuple[str, ...]]
 
 #: A default prior as plain data: the name of a distribution (NumPyro's, or one of
 #: `bayesmm.distributions`) and its arguments in order, each a number or one of `PRIOR_WORDS`.
@@ -41,8 +43,8 @@ type PriorRecord = tuple[str, tuple[float | str, ...]]
 
 #: What a default prior may leave open until the data are known: ``"scale"``, the scale s of the
 #: response; ``"link(sd)"``, the standard deviation of the response put through the link of the
-#: parameter that the prior belongs to.
-PRIOR_WORDS = ("scale", "link(sd)")
+#: parameter that the prior belongs to; ``"min"``, the smallest response.
+PRIOR_WORDS = ("scale", "link(sd)", "min")
 
 #: The default for the intercept of a parameter that has a formula, on the link scale.
 INTERCEPT_PRIOR: PriorRecord = ("StudentT", (3.0, 0.0, 2.5))
@@ -89,17 +91,29 @@ class Parameter:
     name : str
         As in formulas and in the posterior: ``"mu"``, ``"sigma"``, ``"zi"``.
     links : tuple of str
-        The links that it may have; the first is the default.
+        The links that it may have; the first is the default. Without any it takes no formula.
     support : str
         The natural values that make sense, one of ``"real"``, ``"positive"``, ``"unit"``,
-        ``"above_one"``.
+        ``"above_one"``, ``"one_two"`` (between 1 and 2).
     prior : tuple, optional
         The default prior of the parameter itself, on the natural scale, where it has no formula:
         ``(distribution name, arguments)``, see `PriorRecord`. Not needed for the first parameter
-        of a family, which always has a formula.
+        of a family, which always has a formula, nor for one with a fixed value.
     intercept_prior : tuple
         The default prior of the intercept, on the link scale, where the parameter has a formula.
         The first parameter of a family does not use it: its intercept prior follows the response.
+    fixed : float, optional
+        The value that it has unless it is given another, or a formula: it is not estimated.
+    labels : callable, optional
+        For a vector: from the categories of the response to the labels of its elements.
+    ordered : bool
+        Whether the elements of a vector increase.
+    equidistant : bool
+        Whether the elements of a vector are an arithmetic sequence.
+    intercept : bool
+        Whether its linear predictor has an intercept; False where another parameter holds it.
+    each_category : bool
+        Whether there is one linear predictor for each category of the response but the first.
 
     Raises
     ------
@@ -112,6 +126,12 @@ class Parameter:
     support: str = "real"
     prior: PriorRecord | None = None
     intercept_prior: PriorRecord = INTERCEPT_PRIOR
+    fixed: float | None = None
+    labels: Labels | None = field(default=None, repr=False)
+    ordered: bool = False
+    equidistant: bool = False
+    intercept: bool = True
+    each_category: bool = False
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name.isidentifier():
@@ -122,7 +142,7 @@ class Parameter:
             raise FamilyError(
                 f"Parameter: name {self.name!r} is taken by a method of Values; choose another."
             )
-        if not isinstance(self.links, tuple) or not self.links:
+        if not isinstance(self.links, tuple):
             raise FamilyError(
                 f"parameter {self.name!r}: links must be a tuple of names such as ('log',), the "
                 f"default first; got {self.links!r}."
@@ -184,9 +204,26 @@ class Family:
     location : str
         The name of the link between the response and what mu is a location of: ``"identity"``,
         or ``"log"`` where mu belongs to log(y), so that default priors are scaled to log(y).
+    log_cdf, log_sf : callable, optional
+        ``log_cdf(values, y)``: log P(Y <= y), and log P(Y > y), both accurate in their tails and
+        differentiable. With them a response may be `censored` or `truncated`. `y` may be infinite.
+    known_error : str, optional
+        The parameter that ``se(y, s)`` gives: the scale of the residuals.
+    base : Family, optional
+        For a mixture with extra zeros (or ones): the family without them.
+    structural_zero : callable, optional
+        ``structural_zero(values)``: log P(the zero is structural | y = 0), for a zero inflation.
+    about : str
+        What the parameters mean, for the table in the documentation.
+    elsewhere : tuple of (str, str)
+        Package and what it calls this family: ``(("brms", "negbinomial"), ...)``.
     links : tuple of (str, str)
         The link in force for each parameter. Left out, each has its default; `with_links`
         makes a family with others.
+    fixed : tuple of (str, float)
+        Parameters that are held at a number; `with_fixed` makes a family with others.
+    categories : tuple of str
+        The categories of the response, once the data are known: see `bound`.
 
     Raises
     ------
@@ -202,11 +239,20 @@ class Family:
     name: str
     parameters: tuple[Parameter, ...]
     response: ResponseKind
-    distribution: Callable[["Values"], Any] = field(repr=False)
-    mean: Callable[["Values"], Any] = field(repr=False)
-    variance: Callable[["Values"], Any] | None = field(default=None, repr=False)
+    distribution: Callable[[Values], Any] = field(repr=False)
+    mean: Callable[[Values], Any] = field(repr=False)
+    variance: Callable[[Values], Any] | None = field(default=None, repr=False)
     location: str = "identity"
+    log_cdf: Callable[[Values, Any], Any] | None = field(default=None, repr=False)
+    log_sf: Callable[[Values, Any], Any] | None = field(default=None, repr=False)
+    known_error: str | None = field(default=None, repr=False)
+    base: "Family | None" = field(default=None, repr=False)
+    structural_zero: Callable[[Values], Any] | None = field(default=None, repr=False)
+    about: str = field(default="", repr=False)
+    elsewhere: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     links: tuple[tuple[str, str], ...] = ()
+    fixed: tuple[tuple[str, float], ...] = ()
+    categories: tuple[str, ...] = ()
 
     def __post_init__(self):
         where = f"family {self.name!r}"
@@ -224,7 +270,7 @@ class Family:
         if len(set(self.parameter_names)) < len(self.parameters):
             raise FamilyError(f"{where}: a name is used twice in {listing(self.parameter_names)}.")
         for p in self.parameters[1:]:
-            if p.prior is None:
+            if p.prior is None and p.fixed is None:
                 raise FamilyError(
                     f"{where}: parameter {p.name!r} needs a default prior for when it has no "
                     "formula, such as prior=('Gamma', (2.0, 0.1)); got None."
@@ -234,23 +280,49 @@ class Family:
                 f"{where}: response must be a ResponseKind such as bm.families.COUNT; "
                 f"got {self.response!r}."
             )
-        for argument in ("distribution", "mean", "variance"):
+        for argument in ("distribution", "mean", "variance", "log_cdf", "log_sf"):
             function = getattr(self, argument)
-            if not callable(function) and not (argument == "variance" and function is None):
+            needed = argument in ("distribution", "mean")
+            if not callable(function) and (needed or function is not None):
                 raise FamilyError(
                     f"{where}: {argument} must be a function of the values; got {function!r}."
                 )
+        if (self.log_cdf is None) != (self.log_sf is None):
+            raise FamilyError(f"{where}: log_cdf and log_sf go together; only one was given.")
         get_link(self.location)
         asked = dict(self.links)
         for name in asked:
             self.parameter(name)
         # Defaults are filled in, so that a family with a default link spelt out is the same one.
-        resolved = tuple((p.name, self._allowed(p, asked.get(p.name))) for p in self.parameters)
+        resolved = tuple(
+            (p.name, self._allowed(p, asked.get(p.name))) for p in self.parameters if p.links
+        )
         object.__setattr__(self, "links", resolved)
+        given = dict(self.fixed)
+        values = {p.name: given.get(p.name, p.fixed) for p in self.parameters}
+        held = tuple((name, float(v)) for name, v in values.items() if v is not None)
+        object.__setattr__(self, "fixed", held)
 
-    def __call__(self, link: str | Mapping[str, str] | None = None) -> "Family":
-        """Return this family with other links; see `with_links`."""
-        return self.with_links(link)
+    def __call__(
+        self,
+        link: str | Mapping[str, str] | None = None,
+        *,
+        thresholds: str | None = None,
+        **fixed: float,
+    ) -> "Family":
+        """Return this family with other links, fixed values, or thresholds.
+
+        Parameters
+        ----------
+        link : str or mapping, optional
+            See `with_links`.
+        thresholds : {"flexible", "equidistant"}, optional
+            See `with_thresholds`.
+        **fixed : float
+            See `with_fixed`: ``student(nu=4)``, ``asymmetric_laplace(quantile=0.9)``.
+        """
+        family = self.with_links(link).with_fixed(**fixed)
+        return family if thresholds is None else family.with_thresholds(thresholds)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -266,13 +338,34 @@ class Family:
             If the family has none; the message lists those it has.
         """
         for p in self.parameters:
-            if p.name == name:
+            if p.name == name or name in self.predictors_of(p):
                 return p
         raise FamilyError(
             f"family {self.name!r} has no parameter {name!r}."
             f"{did_you_mean(name, self.parameter_names)} "
             f"It has {listing(self.parameter_names)}."
         )
+
+    def predictors_of(self, parameter: Parameter) -> tuple[str, ...]:
+        """Return the names of the linear predictors that a formula for a parameter stands for.
+
+        One of its own name, or, for a parameter of each category, one for each category but the
+        first, which is the reference: ``mu_b``, ``mu_c``.
+        """
+        if parameter.each_category and self.categories:
+            return tuple(f"{parameter.name}_{category}" for category in self.categories[1:])
+        return (parameter.name,)
+
+    @property
+    def intercept_holder(self) -> Parameter | None:
+        """The vector that holds the intercept of mu (cutpoints), where mu has none of its own."""
+        if self.parameters[0].intercept:
+            return None
+        return next(p for p in self.parameters if p.labels and p.prior)
+
+    def labels(self, parameter: Parameter) -> tuple[str, ...]:
+        """Return the labels of a parameter's elements; none for a parameter of one number."""
+        return parameter.labels(self.categories) if parameter.labels else ()
 
     def link(self, name: str) -> Link:
         """Return the link in force for the parameter of that name.
@@ -282,8 +375,7 @@ class Family:
         FamilyError
             If the family has no such parameter.
         """
-        self.parameter(name)
-        return LINKS[dict(self.links)[name]]
+        return LINKS[dict(self.links)[self.parameter(name).name]]
 
     def with_links(self, link: str | Mapping[str, str] | None = None) -> "Family":
         """Return this family with other links.
@@ -313,6 +405,70 @@ class Family:
             self._allowed(self.parameter(name), chosen)
         return replace(self, links=tuple({**dict(self.links), **link}.items()))
 
+    def with_fixed(self, **fixed: float) -> "Family":
+        """Return this family with parameters held at numbers.
+
+        Parameters
+        ----------
+        **fixed : float
+            Values by parameter: ``with_fixed(nu=4)``.
+
+        Raises
+        ------
+        FamilyError
+            If there is no such parameter, it is the main one, or the value is impossible.
+        """
+        if not fixed:
+            return self
+        for name, value in fixed.items():
+            parameter = self.parameter(name)
+            if parameter is self.parameters[0] or parameter.labels:
+                raise FamilyError(
+                    f"family {self.name!r}: {name!r} is not a single number that can be held at "
+                    f"{value!r}. Give it a tight prior, or an offset in its formula."
+                )
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise FamilyError(f"family {self.name!r}: {name}={value!r} is not a number.")
+            low, high = SUPPORTS[parameter.support]
+            if not low < value < high:
+                raise FamilyError(
+                    f"family {self.name!r}: {name}={value!r} is impossible; it lies between "
+                    f"{low:g} and {high:g}."
+                )
+        return replace(self, fixed=tuple({**dict(self.fixed), **fixed}.items()))
+
+    def with_thresholds(self, spacing: str) -> "Family":
+        """Return this family with flexible or equidistant thresholds.
+
+        Parameters
+        ----------
+        spacing : {"flexible", "equidistant"}
+            Equidistant ones are first, first + delta, first + 2 delta ...
+
+        Raises
+        ------
+        FamilyError
+            If there is no such spacing, or the family has no thresholds.
+        """
+        if spacing not in ("flexible", "equidistant"):
+            raise FamilyError(
+                f"thresholds={spacing!r} is not a choice: write 'flexible' or 'equidistant'."
+            )
+        holder = self.intercept_holder
+        if holder is None:
+            raise FamilyError(
+                f"family {self.name!r} has no thresholds; ordinal families such as 'cumulative' do."
+            )
+        changed = tuple(
+            replace(p, equidistant=spacing == "equidistant") if p is holder else p
+            for p in self.parameters
+        )
+        return replace(self, parameters=changed)
+
+    def bound(self, categories: tuple[str, ...]) -> "Family":
+        """Return this family for a response with these categories."""
+        return replace(self, categories=tuple(categories))
+
     def _allowed(self, parameter: Parameter, link: str | None) -> str:
         """Return the link's name (the default for None) if the parameter allows it."""
         if link is None:
@@ -324,80 +480,3 @@ class Family:
                 f"It takes {listing(parameter.links)}."
             )
         return link
-
-
-class _NoSuchValue(FamilyError, AttributeError):
-    """A value that a family's function asked for and that is not there.
-
-    An AttributeError too, because Python's own protocols (hasattr, copy) expect one.
-    """
-
-
-class Values:
-    """The values of a family's parameters, for its functions to read.
-
-    ``v.mu`` is the value on the natural scale, ``v.log("mu")`` its logarithm and
-    ``v.log1m("mu")`` the logarithm of one minus it. The logarithms are computed from the linear
-    predictor where there is one, and so stay accurate where the value itself rounds to 0 or 1:
-    densities should be written with them. ``v.trials`` and the like are data.
-
-    Parameters
-    ----------
-    family : Family
-        Whose links are in force.
-    linear : mapping, optional
-        Linear predictors by parameter name; arrays of shape (n,) or scalars.
-    natural : mapping, optional
-        Values on the natural scale, of parameters without a linear predictor.
-    data : mapping, optional
-        Data that the distribution needs, such as ``trials``.
-
-    Notes
-    -----
-    Nothing is computed before it is asked for, and nothing is kept: the compiler shares equal
-    expressions, and a kept value could leak out of a JAX transformation.
-    """
-
-    def __init__(
-        self,
-        family: Family,
-        *,
-        linear: Mapping[str, Any] | None = None,
-        natural: Mapping[str, Any] | None = None,
-        data: Mapping[str, Any] | None = None,
-    ):
-        self._family = family
-        self._linear = linear or {}
-        self._natural = natural or {}
-        self._data = data or {}
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        if name in self._linear:
-            return self._family.link(name).inverse(self._linear[name])
-        if name in self._natural:
-            return self._natural[name]
-        if name in self._data:
-            return self._data[name]
-        known = [*self._linear, *self._natural, *self._data]
-        raise _NoSuchValue(
-            f"family {self._family.name!r} asked for the value {name!r}, which is not given."
-            f"{did_you_mean(name, known)} Given are {listing(known)}."
-        )
-
-    def log(self, name: str) -> Any:
-        """Return the logarithm of a parameter's value, NaN where the value is negative."""
-        if name in self._linear:
-            direct = self._family.link(name).log_inverse
-            if direct is not None:
-                return direct(self._linear[name])
-        return jnp.log(getattr(self, name))
-
-    def log1m(self, name: str) -> Any:
-        """Return the logarithm of one minus a parameter's value."""
-        if name in self._linear:
-            direct = self._family.link(name).log1m_inverse
-            if direct is not None:
-                return direct(self._linear[name])
-        return jnp.log1p(-getattr(self, name))

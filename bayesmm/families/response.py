@@ -39,6 +39,11 @@ class ResponseKind:
         Whether the values are failure and success, so that two categories can be read as them.
     trials : bool
         Whether the response is ``prop(y, n)``: y successes of n trials.
+    categories : str
+        ``"ordered"`` or ``"unordered"`` where the response is one of several categories, which
+        reach the density as their positions 0, 1, ...; else empty.
+    columns : bool
+        Whether the response is ``c(y1, y2, y3)``: an array of shape (n, columns).
     """
 
     name: str
@@ -48,13 +53,15 @@ class ResponseKind:
     integer: bool = False
     binary: bool = False
     trials: bool = False
+    categories: str = ""
+    columns: bool = False
 
     def check(self, y: np.ndarray, trials: np.ndarray | None = None) -> np.ndarray:
         """Return True for each row that this kind does not allow.
 
         Parameters
         ----------
-        y : ndarray, shape (n,)
+        y : ndarray, shape (n,) or (n, columns)
             Numbers.
         trials : ndarray, shape (n,), optional
             Numbers of trials, for kinds that have them.
@@ -65,7 +72,7 @@ class ResponseKind:
             Values that are missing or infinite are always bad.
         """
         y = np.asarray(y, dtype=float)
-        known = np.isfinite(y)
+        known = np.isfinite(y).all(axis=-1) if self.columns else np.isfinite(y)
         if trials is not None:
             trials = np.asarray(trials, dtype=float)
             known = known & np.isfinite(trials)
@@ -144,11 +151,11 @@ class ResponseKind:
 
     def _refusal(self, y, trials, bad, name, family, rows) -> str:
         first = int(np.flatnonzero(bad)[0])
-        value, total = y[first].item(), None if trials is None else trials[first].item()
+        value, total = y[first].tolist(), None if trials is None else trials[first].item()
         shown = f"{value!r}" if total is None else f"{value!r} of {total!r} trials"
-        finite = np.isfinite(value) and (total is None or np.isfinite(total))
+        finite = np.isfinite(value).all() and (total is None or np.isfinite(total))
         remedy = (
-            self.remedy(float(value), None if total is None else float(total))
+            self.remedy(np.min(value), None if total is None else float(total))
             if finite
             else "Missing and infinite values have no density: drop those rows or correct them."
         )
@@ -170,9 +177,8 @@ def _remedy_real(y: float, trials: float | None) -> str:
 def _remedy_positive(y: float, trials: float | None) -> str:
     if y == 0:
         return (
-            "An exact zero has no density here: model whether the response is zero with "
-            "family='bernoulli' and the positive rows with this family, or use a family for "
-            "all real numbers such as 'gaussian'."
+            "An exact zero has no density here: family='hurdle_gamma' or 'hurdle_lognormal' models "
+            "whether the response is zero and how large it is otherwise."
         )
     return "For responses that may be negative use 'gaussian' or 'student'."
 
@@ -181,8 +187,8 @@ def _remedy_unit(y: float, trials: float | None) -> str:
     if y in (0, 1):
         return (
             f"An exact {y:g} has no density here: if these are proportions of known totals, use "
-            "family='binomial' with prop(successes, trials); if they were rounded to the limit, "
-            "move them inside, for example (y * (n - 1) + 0.5) / n for n rows."
+            "family='binomial' with prop(successes, trials); otherwise 'ordered_beta' or "
+            "'zero_one_inflated_beta' models the limits too."
         )
     if 1 < y <= 100:
         return "If these are percentages, divide them by 100."
@@ -214,6 +220,38 @@ def _remedy_successes(y: float, trials: float | None) -> str:
         "Successes and trials are whole numbers: for a proportion y of n trials write "
         "prop(successes, n) with the number of successes, y times n."
     )
+
+
+def _remedy_nonnegative(y: float, trials: float | None) -> str:
+    return "For responses that may be negative use 'gaussian' or 'student'."
+
+
+def _remedy_angle(y: float, trials: float | None) -> str:
+    if 0 <= y <= 360:
+        return (
+            "Angles are in radians from -pi to pi: convert degrees d with deg2rad(d), and take "
+            "2 pi off what is above pi."
+        )
+    return "Angles are in radians from -pi to pi: add or subtract multiples of 2 pi."
+
+
+def _remedy_category(y: float, trials: float | None) -> str:
+    return "Code the categories as whole numbers, or as an ordered category of the data frame."
+
+
+def _remedy_counts(y: float, trials: float | None) -> str:
+    if y < 0:
+        return "Counts are never negative."
+    return "Fractions are not counts; for shares that add up to 1 use family='dirichlet'."
+
+
+def _remedy_shares(y: float, trials: float | None) -> str:
+    if y == 0:
+        return (
+            "An exact zero has no density here: if the shares come from counts, use "
+            "family='multinomial' with the counts."
+        )
+    return "The columns of a row are above 0 and add up to 1: divide each by their sum."
 
 
 REAL = ResponseKind(
@@ -256,4 +294,48 @@ SUCCESSES = ResponseKind(
     _remedy_successes,
     integer=True,
     trials=True,
+)
+
+NONNEGATIVE = ResponseKind("nonnegative", "numbers from 0", lambda y, _: y < 0, _remedy_nonnegative)
+UNIT_FROM_ZERO = ResponseKind(
+    "unit_from_zero",
+    "numbers from 0 to below 1",
+    lambda y, trials: (y < 0) | (y >= 1),
+    _remedy_unit,
+)
+UNIT_CLOSED = ResponseKind(
+    "unit_closed", "numbers from 0 to 1", lambda y, trials: (y < 0) | (y > 1), _remedy_unit
+)
+ANGLE = ResponseKind(
+    "angle",
+    "angles between -pi and pi",
+    lambda y, trials: np.abs(y) > np.pi,
+    _remedy_angle,
+)
+
+
+def _bad_code(y: np.ndarray, trials: np.ndarray | None) -> np.ndarray:
+    return (y < 0) | _not_whole(y)
+
+
+ORDINAL = ResponseKind(
+    "ordinal", "ordered categories", _bad_code, _remedy_category, integer=True, categories="ordered"
+)
+NOMINAL = ResponseKind(
+    "nominal", "categories", _bad_code, _remedy_category, integer=True, categories="unordered"
+)
+COUNTS = ResponseKind(
+    "counts",
+    "c(y1, y2, ...), whole numbers from 0",
+    lambda y, trials: ((y < 0) | _not_whole(y)).any(axis=-1),
+    _remedy_counts,
+    integer=True,
+    columns=True,
+)
+SHARES = ResponseKind(
+    "shares",
+    "c(y1, y2, ...), numbers above 0 that add up to 1",
+    lambda y, trials: (y <= 0).any(axis=-1) | (np.abs(y.sum(axis=-1) - 1) > 1e-6),
+    _remedy_shares,
+    columns=True,
 )

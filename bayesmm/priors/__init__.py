@@ -8,7 +8,7 @@
 ======================  ==========================================================================
 """
 
-from bayesmm.priors.addressing import SUPPORTS, Assigned, Slot, as_prior, resolve
+from bayesmm.priors.addressing import Assigned, Slot, as_prior, resolve
 from bayesmm.priors.records import (
     LKJ,
     Prior,
@@ -22,7 +22,6 @@ from bayesmm.priors.sites import Site, VectorPrior, pack, sample_vector
 
 __all__ = [
     "LKJ",
-    "SUPPORTS",
     "Assigned",
     "Prior",
     "PriorStructure",

@@ -6,7 +6,6 @@ distribution.
 """
 
 import inspect
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +15,8 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from bayesmm.errors import PriorError, did_you_mean, listing
+from bayesmm.links import SUPPORTS
 from bayesmm.priors.records import LKJ, Prior, distribution_class
-
-#: What a parameter may be, as the open interval of its values.
-SUPPORTS: Mapping[str, tuple[float, float]] = {
-    "real": (-math.inf, math.inf),
-    "positive": (0.0, math.inf),
-    "above_one": (1.0, math.inf),
-    "unit": (0.0, 1.0),
-    "correlation": (math.nan, math.nan),
-}
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class Slot:
     coordinate : str or None
         Its label there; None for a scalar.
     support : str
-        A key of `SUPPORTS`.
+        A key of `bayesmm.links.SUPPORTS`, or ``"correlation"``.
     keys : tuple of str
         The keys that address it, the most specific first.
     default : Prior
@@ -248,6 +239,8 @@ def _check_support(key: str, value: Any, prior: Prior, slot: Slot) -> None:
             "above_one": "above 1, so use a prior on values above 1, such as "
             "dist.TruncatedNormal(10, 5, low=1)",
             "unit": "between 0 and 1, so use a prior on that interval, such as dist.Beta(1, 1)",
+            "one_two": "between 1 and 2, so use a prior on that interval, such as "
+            "dist.Uniform(1, 2)",
         }[slot.support]
         raise PriorError(
             f"priors[{key!r}] is {type(value).__name__}, which reaches from {low:g} to {high:g}; "
