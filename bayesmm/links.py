@@ -6,10 +6,12 @@ natural value (and of one minus it) computed straight from the linear predictor.
 are what densities are made of: ``log(inverse(eta))`` loses everything where the inverse rounds to
 0 or 1, ``log_inverse(eta)`` does not.
 
-Functions that would overflow work with `clipped_exp`, so that values and gradients stay finite
-for every linear predictor a sampler may try. Two links, ``identity`` and ``inverse``, reach the
-whole real line; where a positive parameter uses one of them, a linear predictor of the wrong sign
-gives NaN for the logarithm, hence a NaN log density, which samplers reject.
+Branches are chosen by `where`, never by `minimum` or `maximum`, whose gradient at a tie (often at
+eta = 0, where samplers start) is half of the right one. Functions that would overflow work with
+`clipped_exp`, so that values and gradients stay finite for every linear predictor a sampler may
+try. Two links, ``identity`` and ``inverse``, reach the whole real line; where a positive parameter
+uses one of them, a linear predictor of the wrong sign gives NaN for the logarithm, hence a NaN log
+density, which samplers reject.
 
 To add a link, write its functions and add one `Link` to `_ALL` below. It then joins `LINKS`, the
 families may name it, and `tests/unit/test_links.py` tests it (add its inverse in mpmath there).
@@ -22,7 +24,7 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import log_ndtr, ndtr, ndtri
+from jax.scipy.special import erfc, ndtr, ndtri
 
 from bayesmm.errors import FamilyError, did_you_mean, listing
 
@@ -107,6 +109,30 @@ def clipped_exp(x):
     return jnp.exp(jnp.clip(x, -limit, limit))
 
 
+@jax.custom_jvp
+def log1pexp(x):
+    """Return log(1 + exp(x)), with a gradient of the same exponential.
+
+    The derivative that `jax.nn.softplus` brings along computes two exponentials more, which is
+    most of what a density of logistic terms costs.
+    """
+    x = _as_float(x)
+    return jnp.where(x > 0.0, x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@log1pexp.defjvp
+def _(primals, tangents):
+    (x,), (x_dot,) = primals, tangents
+    x = _as_float(x)
+    e = jnp.exp(-jnp.abs(x))
+    return log1pexp(x), jnp.where(x > 0.0, 1.0, e) / (1.0 + e) * x_dot
+
+
+def log_add(a, b):
+    """Return log(exp(a) + exp(b)) for finite a and b, with as cheap a gradient."""
+    return a + log1pexp(b - a)
+
+
 def _identity(x):
     return _as_float(x)
 
@@ -124,19 +150,58 @@ def _logit(x):
 
 
 def _log_sigmoid(eta):
-    return -jax.nn.softplus(-_as_float(eta))
+    return -log1pexp(-_as_float(eta))
 
 
 def _log1m_sigmoid(eta):
-    return -jax.nn.softplus(_as_float(eta))
+    return -log1pexp(_as_float(eta))
 
 
 # --- probit: mu = Phi(eta), the standard normal distribution function ---
 
 
+_FAR = -20.0
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def log_mills(z):
+    """Return log(Phi(z) / phi(z)): the normal distribution function relative to its density.
+
+    Parameters
+    ----------
+    z : array_like
+        Any real values; the ratio is made for negative ones.
+
+    Returns
+    -------
+    jax.Array
+        For large negative z about ``-log(-z)``.
+    """
+    logs, near, is_far = _normal_tail(z)
+    return logs + jnp.where(is_far, 0.0, 0.5 * near**2 + _HALF_LOG_2PI)
+
+
 def _log_ndtr(eta):
-    # Below -20 JAX uses an asymptotic series; its default of 3 terms is off by 3e-9 there.
-    return log_ndtr(_as_float(eta), series_order=8)
+    # Several times as fast as JAX's log_ndtr, whose gradient moreover is a difference of terms of
+    # the size of eta**2: it has lost all digits, or is infinite, from -1e8 on.
+    eta = _as_float(eta)
+    logs, _, is_far = _normal_tail(eta)
+    return logs - jnp.where(is_far, 0.5 * eta**2 + _HALF_LOG_2PI, 0.0)
+
+
+def _normal_tail(z):
+    """Return log(Phi / phi) where z is far below 0, else log(Phi); z, held there; where that is."""
+    z = _as_float(z)
+    is_far, above = z <= _FAR, z > 0.0
+    far, near = jnp.where(is_far, z, _FAR), jnp.where(is_far, _FAR, z)
+    # 1 - u (1 - 3 u (1 - 5 u (...))) with u = 1 / z**2; the first term left out is below 2e-16.
+    u, series = 1.0 / far**2, 1.0
+    for odd in (15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0):
+        series = 1.0 - odd * u * series
+    tail = 0.5 * erfc(jnp.where(above, near, -near) / math.sqrt(2.0))
+    # Logarithms are the expensive part, so there is one of each kind.
+    logs = jnp.log(jnp.where(is_far, -series / far, jnp.where(above, 1.0, tail)))
+    return logs + jnp.log1p(-jnp.where(above, tail, 0.0)), near, is_far
 
 
 def _log1m_ndtr(eta):
@@ -160,7 +225,7 @@ def _log_inv_cloglog(eta):
     # gets a harmless t, because a NaN there would survive `where` in the gradient.
     eta = _as_float(eta)
     t = clipped_exp(eta)
-    small, large = jnp.minimum(t, 1.0), jnp.maximum(t, 1.0)
+    small, large = jnp.where(t < 1.0, t, 1.0), jnp.where(t < 1.0, 1.0, t)
     return jnp.where(
         t < 1.0, eta + jnp.log(-jnp.expm1(-small) / small), jnp.log1p(-jnp.exp(-large))
     )
@@ -186,8 +251,8 @@ def _inv_cauchit(eta):
 
 def _log_inv_cauchit(eta):
     eta = _as_float(eta)
-    below = jnp.log(_inv_cauchit(jnp.minimum(eta, 0.0)))
-    above = jnp.log1p(-_inv_cauchit(-jnp.maximum(eta, 0.0)))
+    below = jnp.log(_inv_cauchit(jnp.where(eta < 0.0, eta, 0.0)))
+    above = jnp.log1p(-_inv_cauchit(-jnp.where(eta < 0.0, 0.0, eta)))
     return jnp.where(eta < 0.0, below, above)
 
 
@@ -233,16 +298,28 @@ def _inv_softplus(x):
 def _softplus(eta):
     # log1p of a clipped exponential keeps the value positive; above 0 the usual form serves.
     eta = _as_float(eta)
-    return jnp.maximum(eta, 0.0) + jnp.log1p(clipped_exp(-jnp.abs(eta)))
+    above = eta > 0.0
+    return jnp.where(above, eta, 0.0) + jnp.log1p(clipped_exp(jnp.where(above, -eta, eta)))
 
 
 def _log_softplus(eta):
     # For eta < 0, as in cloglog: take the factor exp(eta), which may underflow, out as eta.
     eta = _as_float(eta)
-    t = clipped_exp(jnp.minimum(eta, 0.0))
+    t = clipped_exp(jnp.where(eta < 0.0, eta, 0.0))
     below = eta + jnp.log(jnp.log1p(t) / t)
-    above = jnp.log(_softplus(jnp.maximum(eta, 0.0)))
+    above = jnp.log(_softplus(jnp.where(eta < 0.0, 0.0, eta)))
     return jnp.where(eta < 0.0, below, above)
+
+
+# --- tan_half: mu = 2 atan(eta), for angles ---
+
+
+def _tan_half(x):
+    return jnp.tan(0.5 * _as_float(x))
+
+
+def _inv_tan_half(eta):
+    return 2.0 * jnp.arctan(_as_float(eta))
 
 
 # --- logm1: mu = 1 + exp(eta), for degrees of freedom above 1 ---
@@ -257,7 +334,27 @@ def _inv_logm1(eta):
 
 
 def _log_inv_logm1(eta):
-    return jax.nn.softplus(_as_float(eta))
+    return log1pexp(_as_float(eta))
+
+
+# --- logit_1_2: mu = 1.01 + 0.98 / (1 + exp(-eta)), for the power of a variance function ---
+# The densities that have one degenerate at 1 and at 2; mgcv and cplm stop short of them likewise.
+
+_POWER_LOW, _POWER_HIGH = 1.01, 1.99
+
+
+def _logit_1_2(x):
+    x = _as_float(x)
+    return jnp.log(x - _POWER_LOW) - jnp.log(_POWER_HIGH - x)
+
+
+def _inv_logit_1_2(eta):
+    # Of the two forms of the sigmoid this one has a gradient that does not cancel.
+    return _POWER_LOW + (_POWER_HIGH - _POWER_LOW) * jnp.exp(_log_sigmoid(eta))
+
+
+def _log_inv_logit_1_2(eta):
+    return jnp.log(_inv_logit_1_2(eta))
 
 
 _ALL = (
@@ -266,11 +363,13 @@ _ALL = (
     Link("log", _log, clipped_exp, _identity, None, "positive", True),
     Link("sqrt", jnp.sqrt, _square, _log_square, None, "positive", True),
     Link("softplus", _inv_softplus, _softplus, _log_softplus, None, "positive"),
+    Link("tan_half", _tan_half, _inv_tan_half, None, None, "real"),
     Link("logm1", _logm1, _inv_logm1, _log_inv_logm1, None, "above_one"),
     Link("logit", _logit, jax.nn.sigmoid, _log_sigmoid, _log1m_sigmoid, "unit"),
     Link("probit", ndtri, ndtr, _log_ndtr, _log1m_ndtr, "unit"),
     Link("cloglog", _cloglog, _inv_cloglog, _log_inv_cloglog, _log1m_inv_cloglog, "unit"),
     Link("cauchit", _cauchit, _inv_cauchit, _log_inv_cauchit, _log1m_inv_cauchit, "unit"),
+    Link("logit_1_2", _logit_1_2, _inv_logit_1_2, _log_inv_logit_1_2, None, "one_two"),
 )
 
 #: Every link, by name.

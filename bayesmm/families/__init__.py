@@ -13,7 +13,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from bayesmm.errors import FamilyError, did_you_mean, listing
-from bayesmm.families import continuous, counts, proportions
+from bayesmm.families import (
+    circular,
+    continuous,
+    counts,
+    dispersed,
+    mixtures,
+    nominal,
+    ordinal,
+    positive,
+    proportions,
+    semicontinuous,
+)
 from bayesmm.families.base import (
     INTERCEPT_PRIOR,
     PRIOR_WORDS,
@@ -22,6 +33,7 @@ from bayesmm.families.base import (
     PriorRecord,
     resolve_prior,
 )
+from bayesmm.families.mixtures import hurdle, zero_inflated
 from bayesmm.families.response import (
     ANGLE,
     BINARY,
@@ -65,15 +77,28 @@ __all__ = [
     "ResponseKind",
     "Values",
     "get",
+    "hurdle",
     "names",
     "resolve_prior",
+    "zero_inflated",
 ]
 
 #: Every family of the package, by name.
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.name: family
-        for module in (continuous, counts, proportions)
+        for module in (
+            continuous,
+            positive,
+            circular,
+            counts,
+            dispersed,
+            proportions,
+            semicontinuous,
+            nominal,
+            ordinal,
+            mixtures,
+        )
         for family in module.FAMILIES
     }
 )
@@ -83,11 +108,41 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 OTHER_NAMES: Mapping[str, str] = {
     "normal": "gaussian",
     "t": "student",
+    "t_family": "student",
+    "student_t": "student",
+    "studentt": "student",
+    "skewnormal": "skew_normal",
+    "asym_laplace": "asymmetric_laplace",
+    "asymmetriclaplace": "asymmetric_laplace",
+    "quantile": "asymmetric_laplace",
+    "exgauss": "exgaussian",
+    "ex_gaussian": "exgaussian",
+    "vonmises": "von_mises",
+    "wald": "inverse_gaussian",
+    "inverse.gaussian": "inverse_gaussian",
+    "inversegaussian": "inverse_gaussian",
+    "Gamma": "gamma",
+    "log_normal": "lognormal",
     "logistic": "bernoulli",
     "nb": "negbinomial",
     "nb2": "negbinomial",
     "nbinom2": "negbinomial",
     "negative_binomial": "negbinomial",
+    "negativebinomial": "negbinomial",
+    "nb1": "negbinomial1",
+    "nbinom1": "negbinomial1",
+    "genpois": "generalized_poisson",
+    "compois": "com_poisson",
+    "betabinomial": "beta_binomial",
+    "betabinom": "beta_binomial",
+    "beta_family": "beta",
+    "ordinal": "cumulative",
+    "ordered": "cumulative",
+    "clm": "cumulative",
+    "clmm": "cumulative",
+    "polr": "cumulative",
+    "softmax": "categorical",
+    "multinom": "categorical",
 }
 
 

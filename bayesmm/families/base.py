@@ -346,6 +346,20 @@ class Family:
             f"It has {listing(self.parameter_names)}."
         )
 
+    @property
+    def plain(self) -> "Family":
+        """The family as its record has it: default links, nothing held, no categories."""
+        parameters = tuple(replace(p, equidistant=False) for p in self.parameters)
+        return replace(self, parameters=parameters, links=(), fixed=(), categories=())
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was chosen beside the record, as arguments of a call that chooses it again."""
+        chosen: dict[str, Any] = {"link": dict(self.links)}
+        if any(p.equidistant for p in self.parameters):
+            chosen["thresholds"] = "equidistant"
+        return chosen | {n: v for n, v in self.fixed if v != self.parameter(n).fixed}
+
     def predictors_of(self, parameter: Parameter) -> tuple[str, ...]:
         """Return the names of the linear predictors that a formula for a parameter stands for.
 

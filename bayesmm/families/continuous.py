@@ -1,10 +1,13 @@
-"""Families for continuous responses: gaussian, student, lognormal, gamma.
+"""Families for responses on the real line: gaussian, student, laplace and skewed ones.
 
 To add one, write its record here and put it in `FAMILIES` at the end; NumPyro's distribution
 serves where it is accurate, otherwise write one like those below. It then is in
-`bayesmm.families`, and in the contract test, which asks for its density in mpmath.
+`bayesmm.families`, and in the contract test, which asks for its density in mpmath. With
+`tails_above` it gets distribution functions from one function for both tails, and so censoring and
+truncation; `special` has the integrals that some need.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -15,9 +18,20 @@ from numpyro.distributions.util import validate_sample
 
 from bayesmm.distributions import aligned
 from bayesmm.families.base import Family, Parameter
-from bayesmm.families.numerics import HALF_LOG_2PI, log_rising, stirling_error
-from bayesmm.families.response import POSITIVE, REAL
-from bayesmm.links import clipped_exp
+from bayesmm.families.numerics import HALF_LOG_2PI, log1mexp, log_rising
+from bayesmm.families.positive import gamma as gamma
+from bayesmm.families.positive import lognormal as lognormal
+from bayesmm.families.response import REAL
+from bayesmm.families.shared import SIGMA, tails_above
+from bayesmm.families.special import (
+    log_exgaussian_cdf,
+    log_exgaussian_kernel,
+    log_normal_cdf,
+    log_skew_normal_tails,
+    log_student_cdf,
+)
+
+_LOG2 = math.log(2.0)
 
 
 class StudentT(dist.Distribution):
@@ -68,69 +82,223 @@ class StudentT(dist.Distribution):
         return dist.StudentT(self.df, self.loc, self.scale).variance
 
 
-class GammaLog(dist.Distribution):
-    """Gamma distribution given the logarithm of its mean, and its shape.
+class SkewNormal(dist.Distribution):
+    """Skew normal distribution given its mean, its standard deviation and its skewness parameter.
 
     Parameters
     ----------
-    log_mean : array_like
-        Logarithm of the mean.
-    shape_parameter : array_like
-        The shape k, positive; the variance is mean**2 / k.
+    mean_value, sd : array_like
+        Mean and (positive) standard deviation.
+    alpha : array_like
+        Skewness parameter: 0 is the normal distribution, infinity a half-normal one.
 
     Notes
     -----
-    With u = log(y / mean) the log density is ``k (u - exp(u)) + k log k - lgamma(k) - log y``.
-    It is written with ``u - (exp(u) - 1)``, which is near 0 where the density is, and with what
-    then remains of ``k log k - k - lgamma(k)`` after Stirling's formula.
+    The density is ``2 phi(z) Phi(alpha z) / omega`` with ``z = (y - xi) / omega``. With
+    ``delta = alpha / sqrt(1 + alpha**2)`` and ``m = sqrt(2 / pi) delta``, the mean is
+    ``xi + omega m`` and the variance ``omega**2 (1 - m**2)``.
     """
 
-    arg_constraints = {"log_mean": constraints.real, "shape_parameter": constraints.positive}
-    _support = constraints.positive
-    reparametrized_params = ["log_mean", "shape_parameter"]
+    arg_constraints = {
+        "mean_value": constraints.real,
+        "sd": constraints.positive,
+        "alpha": constraints.real,
+    }
+    _support = constraints.real
+    reparametrized_params = ["mean_value", "sd", "alpha"]
 
-    def __init__(self, log_mean, shape_parameter, *, validate_args=None):
-        (self.log_mean, self.shape_parameter), batch_shape = aligned(log_mean, shape_parameter)
+    def __init__(self, mean_value, sd, alpha, *, validate_args=None):
+        (self.mean_value, self.sd, self.alpha), batch_shape = aligned(mean_value, sd, alpha)
         super().__init__(batch_shape, validate_args=validate_args)
 
-    def sample(self, key: Any, sample_shape=()):
-        """Draw positive values, shape sample_shape + batch_shape.
+    def _location_and_scale(self):
+        """Return xi, omega and delta."""
+        delta = self.alpha / jnp.sqrt(1.0 + self.alpha**2)
+        m = math.sqrt(2.0 / math.pi) * delta
+        omega = self.sd / jnp.sqrt(1.0 - m**2)
+        return self.mean_value - omega * m, omega, delta
 
-        A shape below about 0.01 mostly draws values that no float holds; in logarithms they
-        exist, and end as the smallest value of `clipped_exp` instead of an exact 0.
-        """
-        shape = jnp.broadcast_to(self.shape_parameter, self.batch_shape)
-        log_draw = jax.random.loggamma(key, shape, sample_shape + self.batch_shape)
-        return clipped_exp(self.log_mean + log_draw - jnp.log(shape))
+    def sample(self, key: Any, sample_shape=()):
+        """Draw values, shape sample_shape + batch_shape."""
+        xi, omega, delta = self._location_and_scale()
+        folded, normal = jax.random.normal(key, (2, *sample_shape, *self.batch_shape))
+        return xi + omega * (delta * jnp.abs(folded) + normal / jnp.sqrt(1.0 + self.alpha**2))
+
+    def standardised(self, value):
+        """Return z."""
+        xi, omega, _ = self._location_and_scale()
+        return (value - xi) / omega
 
     @validate_sample
     def log_prob(self, value):
-        """Return the log density at a positive `value`."""
-        k, log_value = self.shape_parameter, jnp.log(value)
-        u = log_value - self.log_mean
-        # The exponential is clipped against overflow; near u = 0 expm1 keeps the digits.
-        excess = jnp.where(u < 1.0, jnp.expm1(jnp.minimum(u, 1.0)), clipped_exp(u) - 1.0)
-        constant = 0.5 * jnp.log(k) - HALF_LOG_2PI - stirling_error(k)
-        return k * (u - excess) + constant - log_value
+        """Return the log density at `value`."""
+        xi, omega, _ = self._location_and_scale()
+        z = (value - xi) / omega
+        return _LOG2 - HALF_LOG_2PI - jnp.log(omega) - 0.5 * z**2 + log_normal_cdf(self.alpha * z)
 
     @property
     def mean(self):
         """The mean."""
-        return jnp.broadcast_to(clipped_exp(self.log_mean), self.batch_shape)
+        return jnp.broadcast_to(self.mean_value, self.batch_shape)
 
     @property
     def variance(self):
-        """The variance, mean**2 / shape."""
-        return self.mean**2 / self.shape_parameter
+        """The variance."""
+        return jnp.broadcast_to(self.sd**2, self.batch_shape)
 
 
-_SIGMA = Parameter(
-    "sigma",
-    links=("log", "softplus"),
-    support="positive",
-    prior=("HalfStudentT", (3.0, "scale")),
-    intercept_prior=("StudentT", (3.0, "link(sd)", 2.5)),
-)
+class ExGaussian(dist.Distribution):
+    """The sum of a normal and an exponential variable, given its mean.
+
+    Parameters
+    ----------
+    mean_value : array_like
+        Mean of the sum.
+    sigma, beta : array_like
+        Standard deviation of the normal, and mean of the exponential part; positive.
+
+    Notes
+    -----
+    With ``z = (y - mean + beta) / sigma`` and ``r = sigma / beta`` the density is
+    ``exp(r**2 / 2 - r z) Phi(z - r) / beta``.
+    """
+
+    arg_constraints = {
+        "mean_value": constraints.real,
+        "sigma": constraints.positive,
+        "beta": constraints.positive,
+    }
+    _support = constraints.real
+    reparametrized_params = ["mean_value", "sigma", "beta"]
+
+    def __init__(self, mean_value, sigma, beta, *, validate_args=None):
+        (self.mean_value, self.sigma, self.beta), batch_shape = aligned(mean_value, sigma, beta)
+        super().__init__(batch_shape, validate_args=validate_args)
+
+    def sample(self, key: Any, sample_shape=()):
+        """Draw values, shape sample_shape + batch_shape."""
+        shape = sample_shape + self.batch_shape
+        key_normal, key_exponential = jax.random.split(key)
+        normal = jax.random.normal(key_normal, shape)
+        exponential = jax.random.exponential(key_exponential, shape)
+        return self.mean_value + self.sigma * normal + self.beta * (exponential - 1.0)
+
+    def standardised(self, value):
+        """Return z and r."""
+        return (value - self.mean_value + self.beta) / self.sigma, self.sigma / self.beta
+
+    @validate_sample
+    def log_prob(self, value):
+        """Return the log density at `value`."""
+        return log_exgaussian_kernel(*self.standardised(value)) - jnp.log(self.beta)
+
+    @property
+    def mean(self):
+        """The mean."""
+        return jnp.broadcast_to(self.mean_value, self.batch_shape)
+
+    @property
+    def variance(self):
+        """The variance, sigma**2 + beta**2."""
+        return jnp.broadcast_to(self.sigma**2 + self.beta**2, self.batch_shape)
+
+
+class AsymmetricLaplace(dist.Distribution):
+    """Asymmetric Laplace distribution, whose location is a quantile.
+
+    Parameters
+    ----------
+    loc, scale : array_like
+        The quantile, and the (positive) scale sigma.
+    quantile : array_like
+        The probability q of a value below `loc`, between 0 and 1.
+
+    Notes
+    -----
+    The density is ``q (1 - q) / sigma exp(-rho(z))`` with ``z = (y - loc) / sigma`` and the check
+    function ``rho(z) = z (q - (z < 0))`` of quantile regression.
+    """
+
+    arg_constraints = {
+        "loc": constraints.real,
+        "scale": constraints.positive,
+        "quantile": constraints.unit_interval,
+    }
+    _support = constraints.real
+    reparametrized_params = ["loc", "scale"]
+
+    def __init__(self, loc, scale, quantile=0.5, *, validate_args=None):
+        (self.loc, self.scale, self.quantile), batch_shape = aligned(loc, scale, quantile)
+        super().__init__(batch_shape, validate_args=validate_args)
+
+    def sample(self, key: Any, sample_shape=()):
+        """Draw values, shape sample_shape + batch_shape."""
+        above, below = jax.random.exponential(key, (2, *sample_shape, *self.batch_shape))
+        return self.loc + self.scale * (above / self.quantile - below / (1.0 - self.quantile))
+
+    @validate_sample
+    def log_prob(self, value):
+        """Return the log density at `value`."""
+        z = (value - self.loc) / self.scale
+        check = z * jnp.where(z < 0.0, self.quantile - 1.0, self.quantile)
+        return jnp.log(self.quantile) + jnp.log1p(-self.quantile) - jnp.log(self.scale) - check
+
+    @property
+    def mean(self):
+        """The mean."""
+        q = self.quantile
+        return jnp.broadcast_to(
+            self.loc + self.scale * (1.0 - 2.0 * q) / (q * (1.0 - q)), self.batch_shape
+        )
+
+    @property
+    def variance(self):
+        """The variance."""
+        q = self.quantile
+        squares = (1.0 - 2.0 * q + 2.0 * q**2) / (q * (1.0 - q)) ** 2
+        return jnp.broadcast_to(self.scale**2 * squares, self.batch_shape)
+
+
+# --- both tails, at finite y ---
+
+
+def _gaussian_tails(v, y):
+    z = (y - v.mu) / v.sigma
+    return log_normal_cdf(z), log_normal_cdf(-z)
+
+
+def _student_tails(v, y):
+    z = (y - v.mu) / v.sigma
+    return log_student_cdf(z, v.nu), log_student_cdf(-z, v.nu)
+
+
+def _skew_normal_tails(v, y):
+    return log_skew_normal_tails(SkewNormal(v.mu, v.sigma, v.alpha).standardised(y), v.alpha)
+
+
+def _exgaussian_tails(v, y):
+    z, rate = ExGaussian(v.mu, v.sigma, v.beta).standardised(y)
+    above = jnp.logaddexp(log_normal_cdf(-z), log_exgaussian_kernel(z, rate))
+    return log_exgaussian_cdf(z, rate), above
+
+
+def _asymmetric_laplace_tails(v, y):
+    q, z = v.quantile, (y - v.mu) / v.sigma
+    left = z < 0.0
+    # P(Y <= y) to the left of mu, P(Y > y) to the right of it; the other follows.
+    below = jnp.log(q) + (1.0 - q) * jnp.where(left, z, 0.0)
+    above = jnp.log1p(-q) - q * jnp.where(left, 0.0, z)
+    return jnp.where(left, below, log1mexp(above)), jnp.where(left, log1mexp(below), above)
+
+
+def _laplace_tails(v, y):
+    z = (y - v.mu) / v.sigma
+    left = z < 0.0
+    below, above = jnp.where(left, z, 0.0) - _LOG2, -jnp.where(left, 0.0, z) - _LOG2
+    return jnp.where(left, below, log1mexp(above)), jnp.where(left, log1mexp(below), above)
+
+
+# --- the families ---
 
 
 def _student_variance(v):
@@ -138,20 +306,29 @@ def _student_variance(v):
     return jnp.where(finite, v.sigma**2 * v.nu / jnp.where(finite, v.nu - 2.0, 1.0), jnp.inf)
 
 
+_MU = Parameter("mu", links=("identity", "log", "inverse"))
+
+_log_cdf, _log_sf = tails_above(_gaussian_tails)
 gaussian = Family(
     name="gaussian",
-    parameters=(Parameter("mu", links=("identity", "log", "inverse")), _SIGMA),
+    parameters=(_MU, SIGMA),
     response=REAL,
     distribution=lambda v: dist.Normal(v.mu, v.sigma),
     mean=lambda v: v.mu,
     variance=lambda v: v.sigma**2,
+    log_cdf=_log_cdf,
+    log_sf=_log_sf,
+    known_error="sigma",
+    about="mean mu, standard deviation sigma",
+    elsewhere=(("brms", "gaussian"), ("glmmTMB", "gaussian"), ("Bambi", "gaussian")),
 )
 
+_log_cdf, _log_sf = tails_above(_student_tails)
 student = Family(
     name="student",
     parameters=(
-        Parameter("mu", links=("identity", "log", "inverse")),
-        _SIGMA,
+        _MU,
+        SIGMA,
         # Above 1, so that the mean exists; hence not the log link.
         Parameter(
             "nu", links=("logm1",), support="above_one", prior=("TruncatedGamma", (2.0, 0.1, 1.0))
@@ -161,33 +338,77 @@ student = Family(
     distribution=lambda v: StudentT(v.nu, v.mu, v.sigma),
     mean=lambda v: v.mu,
     variance=_student_variance,
+    log_cdf=_log_cdf,
+    log_sf=_log_sf,
+    known_error="sigma",
+    about="mean mu, scale sigma, nu degrees of freedom; variance sigma^2 nu/(nu - 2)",
+    elsewhere=(("brms", "student"), ("glmmTMB", "t_family"), ("Bambi", "t")),
 )
 
-lognormal = Family(
-    name="lognormal",
-    parameters=(Parameter("mu", links=("identity", "inverse")), _SIGMA),
-    response=POSITIVE,
-    distribution=lambda v: dist.LogNormal(v.mu, v.sigma),
-    mean=lambda v: jnp.exp(v.mu + 0.5 * v.sigma**2),
-    variance=lambda v: jnp.expm1(v.sigma**2) * jnp.exp(2.0 * v.mu + v.sigma**2),
-    location="log",
+_log_cdf, _log_sf = tails_above(_skew_normal_tails)
+skew_normal = Family(
+    name="skew_normal",
+    parameters=(_MU, SIGMA, Parameter("alpha", prior=("Normal", (0.0, 4.0)))),
+    response=REAL,
+    distribution=lambda v: SkewNormal(v.mu, v.sigma, v.alpha),
+    mean=lambda v: v.mu,
+    variance=lambda v: v.sigma**2,
+    log_cdf=_log_cdf,
+    log_sf=_log_sf,
+    about="mean mu, standard deviation sigma, skewness parameter alpha (0: gaussian)",
+    elsewhere=(("brms", "skew_normal"), ("glmmTMB", "skewnormal")),
 )
 
-gamma = Family(
-    name="gamma",
+_log_cdf, _log_sf = tails_above(_exgaussian_tails)
+exgaussian = Family(
+    name="exgaussian",
     parameters=(
-        Parameter("mu", links=("log", "inverse", "identity", "softplus"), support="positive"),
+        _MU,
+        SIGMA,
         Parameter(
-            "shape",
+            "beta",
             links=("log", "softplus"),
             support="positive",
-            prior=("InverseGamma", (0.4, 0.3)),
+            prior=("Gamma", (1.0, 0.1)),
+            intercept_prior=("Normal", (1.7, 1.3)),
         ),
     ),
-    response=POSITIVE,
-    distribution=lambda v: GammaLog(v.log("mu"), v.shape),
+    response=REAL,
+    distribution=lambda v: ExGaussian(v.mu, v.sigma, v.beta),
     mean=lambda v: v.mu,
-    variance=lambda v: v.mu**2 / v.shape,
+    variance=lambda v: v.sigma**2 + v.beta**2,
+    log_cdf=_log_cdf,
+    log_sf=_log_sf,
+    about="mean mu of the sum of a gaussian (sd sigma) and an exponential part (mean beta)",
+    elsewhere=(("brms", "exgaussian"),),
 )
 
-FAMILIES = (gaussian, student, lognormal, gamma)
+_log_cdf, _log_sf = tails_above(_laplace_tails)
+laplace = Family(
+    name="laplace",
+    parameters=(_MU, SIGMA),
+    response=REAL,
+    distribution=lambda v: dist.Laplace(v.mu, v.sigma),
+    mean=lambda v: v.mu,
+    variance=lambda v: 2.0 * v.sigma**2,
+    log_cdf=_log_cdf,
+    log_sf=_log_sf,
+    about="mean mu, scale sigma, variance 2 sigma^2",
+    elsewhere=(("Bambi", "laplace"),),
+)
+
+_log_cdf, _log_sf = tails_above(_asymmetric_laplace_tails)
+asymmetric_laplace = Family(
+    name="asymmetric_laplace",
+    parameters=(_MU, SIGMA, Parameter("quantile", links=(), support="unit", fixed=0.5)),
+    response=REAL,
+    distribution=lambda v: AsymmetricLaplace(v.mu, v.sigma, v.quantile),
+    mean=lambda v: AsymmetricLaplace(v.mu, v.sigma, v.quantile).mean,
+    variance=lambda v: AsymmetricLaplace(v.mu, v.sigma, v.quantile).variance,
+    log_cdf=_log_cdf,
+    log_sf=_log_sf,
+    about="quantile mu, scale sigma; the density exp(-rho((y - mu)/sigma)) of quantile regression",
+    elsewhere=(("brms", "asym_laplace"), ("Bambi", "asymmetriclaplace")),
+)
+
+FAMILIES = (gaussian, student, skew_normal, exgaussian, laplace, asymmetric_laplace)

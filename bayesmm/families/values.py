@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 
 from bayesmm.errors import FamilyError, did_you_mean, listing
+from bayesmm.links import Link
 
 if TYPE_CHECKING:
     from bayesmm.families.base import Family
@@ -28,7 +29,8 @@ class Values:
     ``v.mu`` is the value on the natural scale, ``v.log("mu")`` its logarithm and
     ``v.log1m("mu")`` the logarithm of one minus it. The logarithms are computed from the linear
     predictor where there is one, and so stay accurate where the value itself rounds to 0 or 1:
-    densities should be written with them. ``v.trials`` and the like are data. Where mu
+    densities should be written with them. ``v.linear("mu")`` is the linear predictor itself, and
+    ``v.link("mu")`` its link. ``v.trials`` and the like are data. Where mu
     has a linear predictor for each category, ``v.mu`` has shape (n, categories), 0 for the first.
 
     Parameters
@@ -78,6 +80,19 @@ class Values:
             f"{did_you_mean(name, known)} Given are {listing(known)}."
         )
 
+    def get(self, name: str) -> Any:
+        """Return the value of that name, or None where it is not given."""
+        try:
+            return getattr(self, name)
+        except AttributeError:
+            return None
+
+    def replace(self, name: str, value: Any) -> "Values":
+        """Return the same values, with another on the natural scale for one parameter."""
+        linear = {key: eta for key, eta in self._linear.items() if key != name}
+        natural = {**self._natural, name: value}
+        return Values(self._family, linear=linear, natural=natural, data=self._data)
+
     @property
     def _each_category(self) -> bool:
         return self._family.parameters[0].each_category
@@ -87,6 +102,18 @@ class Values:
         names = self._family.predictors_of(self._family.parameters[0])
         linear = jnp.broadcast_arrays(*[jnp.asarray(self._linear[name]) for name in names])
         return jnp.stack([jnp.zeros_like(linear[0]), *linear], axis=-1)
+
+    def link(self, name: str) -> Link:
+        """Return the link in force for a parameter: a distribution function, for ordinal ones."""
+        return self._family.link(name)
+
+    def linear(self, name: str) -> Any:
+        """Return a parameter's linear predictor, also where only its natural value is given."""
+        if name in self._linear:
+            return self._linear[name]
+        if name == "mu" and self._each_category:
+            return self._categories()
+        return self.link(name).forward(getattr(self, name))
 
     def log(self, name: str) -> Any:
         """Return the logarithm of a parameter's value, NaN where the value is negative."""

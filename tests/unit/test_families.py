@@ -1,117 +1,22 @@
-"""One contract for every family, and the records' own behaviour.
+"""The records of families: their own behaviour, their documentation, and what bad input gets.
 
-The contract runs over `FAMILIES`: a new record is tested once its log density is written in
-`DENSITIES`, in mpmath and as in a textbook. Everything else is asked of the record.
+The contract that every family fulfils is in `test_families_density` and `test_families_draws`,
+which take their densities from `densities/` and their rows from `family_contract`.
 """
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
-import numpyro
 import numpyro.distributions as dist
 import pytest
 import scipy.stats as st
-from test_links import INVERSES
+from family_contract import DENSITIES, LOG_CDF, LOG_SF, MODULES, every_family
 
-import bayesmm.distributions
 from bayesmm import families
 from bayesmm.errors import DataError, FamilyError
 from bayesmm.families import FAMILIES, Family, Parameter, Values, resolve_prior
 from bayesmm.families.numerics import log_choose, log_rising, stirling_error
-
-TRIALS = 12
-
-# --- independent densities: log p(y | natural values), mu and one minus mu given apart ---
-
-
-def _normal(z):
-    return -(z**2) / 2 - mp.log(2 * mp.pi) / 2
-
-
-def _choose(n, k):
-    return mp.loggamma(n + 1) - mp.loggamma(k + 1) - mp.loggamma(n - k + 1)
-
-
-def _student(y, mu, sigma, nu, **_):
-    kernel = -(nu + 1) / 2 * mp.log1p(((y - mu) / sigma) ** 2 / nu)
-    constant = mp.loggamma((nu + 1) / 2) - mp.loggamma(nu / 2)
-    return kernel + constant - mp.log(nu * mp.pi) / 2 - mp.log(sigma)
-
-
-def _gamma(y, mu, shape, **_):
-    rate = shape / mu
-    return shape * mp.log(rate) + (shape - 1) * mp.log(y) - rate * y - mp.loggamma(shape)
-
-
-def _beta(y, mu, one_minus_mu, phi, **_):
-    a, b = mu * phi, one_minus_mu * phi
-    constant = mp.loggamma(a + b) - mp.loggamma(a) - mp.loggamma(b)
-    return (a - 1) * mp.log(y) + (b - 1) * mp.log1p(-y) + constant
-
-
-def _negbinomial(y, mu, shape, **_):
-    ways = mp.loggamma(y + shape) - mp.loggamma(shape) - mp.loggamma(y + 1)
-    return ways + shape * mp.log(shape / (mu + shape)) + y * mp.log(mu / (mu + shape))
-
-
-DENSITIES = {
-    "gaussian": lambda y, mu, sigma, **_: _normal((y - mu) / sigma) - mp.log(sigma),
-    "student": _student,
-    "lognormal": lambda y, mu, sigma, **_: (
-        _normal((mp.log(y) - mu) / sigma) - mp.log(sigma) - mp.log(y)
-    ),
-    "gamma": _gamma,
-    "poisson": lambda y, mu, **_: y * mp.log(mu) - mu - mp.loggamma(y + 1),
-    "negbinomial": _negbinomial,
-    "bernoulli": lambda y, mu, one_minus_mu, **_: mp.log(mu if y else one_minus_mu),
-    "binomial": lambda y, mu, one_minus_mu, **_: (
-        _choose(mp.mpf(TRIALS), y) + y * mp.log(mu) + (TRIALS - y) * mp.log(one_minus_mu)
-    ),
-    "beta": _beta,
-}
-SCIPY = {
-    "gaussian": lambda y, mu, sigma: st.norm.logpdf(y, mu, sigma),
-    "student": lambda y, mu, sigma, nu: st.t.logpdf(y, nu, mu, sigma),
-    "lognormal": lambda y, mu, sigma: st.lognorm.logpdf(y, sigma, scale=np.exp(mu)),
-    "gamma": lambda y, mu, shape: st.gamma.logpdf(y, shape, scale=mu / shape),
-    "poisson": lambda y, mu: st.poisson.logpmf(y, mu),
-    "negbinomial": lambda y, mu, shape: st.nbinom.logpmf(y, shape, shape / (shape + mu)),
-    "bernoulli": lambda y, mu: st.bernoulli.logpmf(y, mu),
-    "binomial": lambda y, mu: st.binom.logpmf(y, TRIALS, mu),
-    "beta": lambda y, mu, phi: st.beta.logpdf(y, mu * phi, (1 - mu) * phi),
-}
-RESPONSES = {
-    "real": [-1e3, -4.0, -0.5, 0.0, 0.01, 3.3, 70.0],
-    "positive": [1e-8, 0.01, 0.8, 1.0, 5.5, 120.0, 1e5],
-    "unit_open": [1e-9, 0.02, 0.3, 0.5, 0.81, 0.999],
-    "count": [0, 1, 2, 7, 50, 1200, 100_000],
-    "binary": [0, 1],
-    "successes": [0, 1, 5, TRIALS],
-}
-# Every grid is repeated up to this many rows: outside jit, operations are compiled once a shape.
-ROWS = 7 * 4**3
-MODERATE = [-2.1, -0.6, 0.4, 1.7]
-# Values of the linear predictor for draws: light enough tails for a test of mean and variance.
-TYPICAL = {"sigma": -1.0, "nu": 3.0, "shape": 1.2, "phi": 2.0}
-
-
-def _with_each_link(family):
-    """Return the family with each link of mu, and with each link of the other parameters."""
-    for parameter in family.parameters:
-        for link in parameter.links:
-            yield family.with_links({parameter.name: link})
-
-
-VARIANTS = sorted(
-    {v for f in FAMILIES.values() for v in _with_each_link(f)}, key=lambda v: (v.name, v.links)
-)
-every_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-every_variant = pytest.mark.parametrize(
-    "family", VARIANTS, ids=[f"{v.name}-{'-'.join(link for _, link in v.links)}" for v in VARIANTS]
-)
 
 
 @pytest.fixture(autouse=True)
@@ -120,190 +25,31 @@ def _float64_and_digits():
         yield
 
 
-def _values(family, linear):
-    data = {"trials": jnp.asarray(TRIALS)} if family.response.trials else {}
-    return Values(family, linear=linear, data=data)
-
-
 def _log_prob(family, y, linear):
-    return family.distribution(_values(family, linear)).log_prob(y)
+    return family.distribution(Values(family, linear=linear)).log_prob(y)
 
 
-def _gradients(family, y, linear):
-    return jax.grad(lambda eta: _log_prob(family, y, eta).sum())(linear)
-
-
-def _grid(family, etas):
-    """Return y and the linear predictors in every combination, and how many rows are distinct."""
-    axes = [RESPONSES[family.response.name]] + [etas] * len(family.parameters)
-    return _filled(family, np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")]))
-
-
-def _star(family, etas):
-    """Return the same where one parameter takes these values and the others are moderate."""
-    columns = []
-    for i, y in enumerate(RESPONSES[family.response.name]):
-        for k in range(len(family.parameters)):
-            row = np.full((len(family.parameters), len(etas)), MODERATE[i % 4])
-            row[k] = etas
-            columns.append(np.vstack([np.full(len(etas), y), row]))
-    return _filled(family, np.hstack(columns))
-
-
-def _filled(family, table):
-    if family.parameter("mu").support != "real" and family.link("mu").support == "real":
-        table = table[:, table[1] > 0]  # outside there is no distribution
-    n = table.shape[1]
-    y, *linear = (jnp.array(np.resize(row, ROWS)) for row in table)
-    return y, dict(zip(family.parameter_names, linear, strict=True)), n
-
-
-def _exact(family, y, linear):
-    """Return the log density in mpmath, for one row."""
-    natural = {n: INVERSES[family.link(n).name][0](mp.mpf(e)) for n, e in linear.items()}
-    complement = INVERSES[family.link("mu").name][1]
-    if complement is not None:
-        natural["one_minus_mu"] = complement(mp.mpf(linear["mu"]))
-    return DENSITIES[family.name](mp.mpf(y), **natural)
-
-
-def _exact_at(family, y, linear, name, eta):
-    """Return the same as a function of one of the linear predictors."""
-    return _exact(family, y, {**linear, name: eta})
-
-
-def _rows(y, linear, n, step=1):
-    linear = {name: eta.tolist() for name, eta in linear.items()}
-    for i, value in list(enumerate(y.tolist()))[:n:step]:
-        yield i, value, {name: eta[i] for name, eta in linear.items()}
+# --- every family ---
 
 
 def test_every_family_has_an_independent_density():
+    """The contract has nothing to compare with otherwise."""
     missing = set(FAMILIES) - set(DENSITIES)
-    assert not missing, f"write the log density of {missing} in DENSITIES"
+    assert not missing, (
+        f"write the log densities of {sorted(missing)} in mpmath, as a textbook has them, into "
+        "DENSITIES of a module in tests/unit/densities"
+    )
+    with_cdf = {name for name, family in FAMILIES.items() if family.log_cdf}
+    for table, name in ((LOG_CDF, "LOG_CDF"), (LOG_SF, "LOG_SF")):
+        missing = with_cdf - set(table)
+        assert not missing, f"write {name} of {sorted(missing)} in mpmath into tests/unit/densities"
 
 
-# --- the contract ---
-
-
-@every_variant
-def test_density_and_gradient_agree_with_mpmath(family):
-    y, linear, n = _grid(family, MODERATE)
-    values = np.asarray(_log_prob(family, y, linear))
-    slopes = {name: np.asarray(s) for name, s in _gradients(family, y, linear).items()}
-    for i, value, eta in _rows(y, linear, n):
-        want = _exact(family, value, eta)
-        # Rounding of eta alone moves a log density by |y eta| ulps where y is large.
-        assert abs(values[i].item() - want) <= 1e-13 * (abs(want) + abs(value) + 10), (value, eta)
-    # The derivatives at some of the rows: mpmath takes its time over them.
-    for i, value, eta in _rows(y, linear, n, step=1 + n // 25):
-        for name in eta:
-            want = mp.diff(partial(_exact_at, family, value, eta, name), mp.mpf(eta[name]))
-            scale = abs(want) + abs(value) + 1
-            assert abs(slopes[name][i].item() - want) <= 1e-10 * scale, (name, value, eta)
-
-
-@every_family
-def test_density_agrees_with_scipy(family):
-    y, linear, _ = _grid(family, MODERATE)
-    natural = {n: np.asarray(family.link(n).inverse(eta)) for n, eta in linear.items()}
-    want = SCIPY[family.name](np.asarray(y), **natural)
-    got = np.asarray(_log_prob(family, y, linear))
-    near = y < 1e5  # beyond, SciPy's own rounding shows
-    np.testing.assert_allclose(got[near], want[near], rtol=1e-10, atol=1e-10)
-
-
-@every_variant
-def test_density_and_gradient_are_finite_far_out(family):
-    y, linear, _ = _star(family, [-1e3, -300.0, -45.0, -3.0, 0.5, 20.0, 300.0, 1e3])
-    assert jnp.isfinite(_log_prob(family, y, linear)).all()
-    for slope in _gradients(family, y, linear).values():
-        assert jnp.isfinite(slope).all()
-
-
-@every_family
-def test_density_in_the_tails(family):
-    """Far out, but where the answer is a number worth having: against mpmath, relatively."""
-    y, linear, n = _grid(family, [-27.6, -9.0, 9.0, 27.6])  # shape from 1e-12 to 1e12
-    values = np.asarray(_log_prob(family, y, linear))
-    with mp.workdps(80):
-        for i, value, eta in _rows(y, linear, n):
-            want = _exact(family, value, eta)
-            assert abs(values[i].item() - want) <= 1e-11 * (abs(want) + abs(value) + 1), (
-                value,
-                eta,
-            )
-
-
-@every_family
-def test_draws(family):
-    """Two typical columns have the mean and variance declared; columns far out stay in support."""
-    n = 10_000
-    far = np.meshgrid(*[[-9.0, -3.0, 3.0, 5.0]] * len(family.parameters))
-    etas = {
-        p.name: jnp.concatenate([TYPICAL.get(p.name, 0.0) + jnp.array([-0.3, 0.2]), f.ravel()])
-        for p, f in zip(family.parameters, far, strict=True)
-    }
-    values = _values(family, etas)
-    distribution = family.distribution(values)
-    draws = np.asarray(distribution.sample(jax.random.key(3), (n,)))
-    assert draws.shape == (n, len(etas["mu"]))
-    trials = TRIALS if family.response.trials else None
-    assert not family.response.check(draws, trials).any()
-    # Whole numbers may come as floats: a Poisson of rate 1e80 fits no integer type.
-    assert bool((draws == np.round(draws)).all()) == family.response.integer
-
-    draws = draws[:, :2].astype(float)
-    mean, variance = np.asarray(family.mean(values)), np.asarray(family.variance(values))
-    centred = draws - draws.mean(0)
-    assert (abs(draws.mean(0) - mean[:2]) < 5 * draws.std(0) / np.sqrt(n)).all()
-    spread = np.sqrt(((centred**2 - centred.var(0)) ** 2).mean(0) / n)
-    assert (abs(draws.var(0) - variance[:2]) < 5 * spread).all()
-    # A distribution that says its moments says the family's.
-    np.testing.assert_allclose(distribution.mean[:2], mean[:2], rtol=1e-12)
-    np.testing.assert_allclose(distribution.variance[:2], variance[:2], rtol=1e-12)
-
-
-@every_family
-def test_one_model_for_scalars_vmap_and_plates(family):
-    """Parameters may be scalars beside a vector mu, under vmap, as a site in a plate."""
-    y = jnp.array(np.resize(RESPONSES[family.response.name], 7))
-    mu = jnp.linspace(0.1, 0.9, len(y))
-    rest = {p.name: TYPICAL[p.name] for p in family.parameters[1:]}
-    natural = {n: family.link(n).inverse(e) for n, e in rest.items()}
-    data = {"trials": TRIALS} if family.response.trials else {}
-
-    def density(eta):
-        values = Values(family, linear={"mu": eta}, natural=natural, data=data)
-        return family.distribution(values).log_prob(y)
-
-    direct = density(mu)
-    assert direct.shape == y.shape
-    np.testing.assert_allclose(direct, _log_prob(family, y, {"mu": mu, **rest}), rtol=1e-12)
-    np.testing.assert_allclose(jax.vmap(density)(jnp.stack([mu, mu]))[1], direct, rtol=1e-12)
-
-    def model():
-        values = Values(family, linear={"mu": 0.3}, natural=natural, data=data)
-        with numpyro.plate("rows", len(y)):
-            numpyro.sample("y", family.distribution(values), obs=y)
-
-    total, _ = numpyro.infer.util.log_density(model, (), {}, {})
-    np.testing.assert_allclose(total, density(jnp.full(len(y), 0.3)).sum(), rtol=1e-12)
-
-
-@every_family
-def test_default_priors_can_be_drawn(family):
-    numbers = {"scale": 2.0, "link(sd)": 0.7}
-    for parameter in family.parameters:
-        for record in filter(None, (parameter.prior, parameter.intercept_prior)):
-            name, args = resolve_prior(record, numbers)
-            hash(record)
-            ours = getattr(bayesmm.distributions, name, None)
-            draws = (ours or getattr(dist, name))(*args).sample(jax.random.key(1), (100,))
-            assert jnp.isfinite(draws).all()
-            if record is parameter.prior:
-                low = {"real": -jnp.inf, "positive": 0.0, "unit": 0.0, "above_one": 1.0}
-                assert (draws > low[parameter.support]).all()
+def test_independent_densities_belong_to_families():
+    names = [name for module in MODULES for name in getattr(module, "DENSITIES", {})]
+    assert len(names) == len(set(names)), "a family has its density in two modules"
+    for table in (DENSITIES, LOG_CDF, LOG_SF):
+        assert set(table) <= set(FAMILIES)
 
 
 @every_family
@@ -315,6 +61,19 @@ def test_families_are_values(family):
     assert families.get(family.name) is family
     assert getattr(families, family.name) is family
     assert other in repr(family(link=other))
+
+
+@every_family
+def test_families_say_what_their_parameters_mean(family):
+    """The table in the documentation is made of this."""
+    assert family.about
+    assert family.about.isascii()
+    for parameter in family.parameters:
+        explains_itself = parameter.labels or parameter.fixed is not None
+        assert explains_itself or parameter.name in family.about
+    for package, name in family.elsewhere:
+        assert package
+        assert name
 
 
 # --- special functions ---
@@ -338,7 +97,7 @@ def test_log_gamma_differences(x):
 
 def test_binomial_coefficients():
     for n, k in ((0, 0), (1, 1), (12, 5), (1000, 3), (10**9, 10**8), (10**6, 10**6)):
-        want = _choose(mp.mpf(n), mp.mpf(k))
+        want = mp.log(mp.binomial(n, k))
         assert abs(float(log_choose(n, k)) - want) <= 1e-13 * abs(want) + 1e-14
 
 
@@ -350,7 +109,8 @@ def test_overdispersed_families_reach_their_limits():
     np.testing.assert_allclose(
         _log_prob(negbinomial, y, huge), _log_prob(poisson, y, {"mu": eta}), rtol=1e-9
     )
-    assert (abs(_gradients(negbinomial, y, huge)["shape"]) < 1e-9).all()
+    slope = jax.grad(lambda shape: _log_prob(negbinomial, y, {**huge, "shape": shape}).sum())
+    assert (abs(slope(huge["shape"])) < 1e-9).all()
     z = jnp.array([-3.0, 0.0, 0.4, 8.0])
     huge = {"mu": jnp.zeros(4), "sigma": jnp.zeros(4), "nu": jnp.full(4, np.log(1e16))}
     np.testing.assert_allclose(

@@ -19,19 +19,23 @@ INVERSES = {
     "inverse": (lambda e: 1 / e, None),
     "log": (mp.exp, None),
     "sqrt": (lambda e: e**2, None),
+    "tan_half": (lambda e: 2 * mp.atan(e), None),
     "softplus": (lambda e: mp.log1p(mp.exp(e)), None),
     "logm1": (lambda e: 1 + mp.exp(e), None),
     "logit": (lambda e: 1 / (1 + mp.exp(-e)), lambda e: 1 / (1 + mp.exp(e))),
     "probit": (lambda e: mp.erfc(-e / mp.sqrt(2)) / 2, lambda e: mp.erfc(e / mp.sqrt(2)) / 2),
     "cloglog": (lambda e: -mp.expm1(-mp.exp(e)), lambda e: mp.exp(-mp.exp(e))),
     "cauchit": (lambda e: mp.atan2(1, -e) / mp.pi, lambda e: mp.atan2(1, e) / mp.pi),
+    "logit_1_2": (lambda e: mp.mpf("1.01") + mp.mpf("0.98") / (1 + mp.exp(-e)), None),
 }
 TAILS = [-1e3, -300.0, -100.0, -38.0, -20.5, -7.3, -1.0, -0.1, 0.2, 1.0, 3.0, 6.5, 40.0, 200.0, 1e3]
 NATURAL = {
     "real": [-50.0, -1.0, -0.01, 0.3, 2.0, 1e3],
+    "tan_half": [-3.1, -1.0, -0.01, 0.3, 2.0, 3.1],
     "positive": [1e-8, 0.3, 1.0, 2.0, 25.0, 300.0],
     "unit": [1e-6, 0.01, 0.3, 0.5, 0.77, 0.999],
     "above_one": [1.001, 1.5, 2.0, 30.0, 1e4],
+    "one_two": [1.011, 1.1, 1.4, 1.5, 1.8, 1.989],
 }
 # All arrays have the length of TAILS: operations outside jit are compiled once for each shape.
 SLOPES = np.resize([-200.0, -30.0, -20.1, -15.5, -3.0, -0.4, 0.7, 2.2, 5.1], len(TAILS))
@@ -51,7 +55,7 @@ def _within_clip(name, eta):
 
 @every_link
 def test_round_trip(link):
-    x = jnp.array(np.resize(NATURAL[link.support], len(TAILS)))
+    x = jnp.array(np.resize(NATURAL.get(link.name, NATURAL[link.support]), len(TAILS)))
     np.testing.assert_allclose(link.inverse(link.forward(x)), x, rtol=1e-9)
     assert link.support in SUPPORTS
 
