@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bayesmm.families import Family, Parameter
     from bayesmm.plots import plot_caterpillar
     from bayesmm.priors import LKJ
-    from bayesmm.results import Fit, load
+    from bayesmm.results import Fit, load, structural_zeros
 
 _HOMES = {
     "Model": "bayesmm.api",
@@ -42,6 +42,7 @@ _HOMES = {
     "LKJ": "bayesmm.priors",
     "Fit": "bayesmm.results",
     "load": "bayesmm.results",
+    "structural_zeros": "bayesmm.results",
 }
 _MODULES = ("datasets", "families")
 
@@ -66,6 +67,7 @@ __all__ = [
     "fit",
     "load",
     "plot_caterpillar",
+    "structural_zeros",
 ]
 
 

@@ -20,11 +20,11 @@ from bayesmm.prepare import prepare
 from bayesmm.results import Fit
 from bayesmm.results.convert import (
     LOG_LIKELIHOOD_LIMIT,
-    as_observed,
     at_once,
     creation_attrs,
     dimensions,
     observed_groups,
+    response_dataset,
     to_datatree,
 )
 from bayesmm.results.display import model_html, model_text, prior_table
@@ -235,22 +235,14 @@ class Model:
             found = _prior_draws(keys, self._prepared.inputs, self._prepared.program(), batch)
         quantities, response = jax.tree.map(lambda x: np.asarray(x)[None], found)
         dims, coords = dimensions(self.spec)
-        sample = {"chain": [0], "draw": np.arange(draws)}
+        sample = {"chain": np.zeros(1, dtype=np.int64), "draw": np.arange(draws)}
         prior = xr.Dataset(
             {n: (("chain", "draw", *dims[n]), quantities[n]) for n in dims if n in quantities},
             coords={**sample, **coords},
             attrs=creation_attrs(),
         )
-        predictive = xr.Dataset(
-            {
-                self.spec.response: (
-                    ("chain", "draw", "obs_id"),
-                    as_observed(self._prepared, response),
-                )
-            },
-            coords={**sample, "obs_id": self._prepared.frame.index},
-            attrs=creation_attrs(),
-        )
+        predictive = response_dataset(self._prepared, response, sample)
+        predictive.attrs.update(creation_attrs())
         observed = observed_groups(self._prepared)
         return xr.DataTree.from_dict({"prior": prior, "prior_predictive": predictive, **observed})
 

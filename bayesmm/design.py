@@ -8,16 +8,17 @@ block of columns, so that 73,000 rows with 4,000 levels cost megabytes.
 Arrays are NumPy float64: JAX arrays made outside the float64 scope would be float32.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import jax
 import numpy as np
 
 from bayesmm.errors import DataError, FormulaError, listing
 from bayesmm.families import Family
-from bayesmm.formula import Columns, Formula, Predictor, Terms
-from bayesmm.response import ResponseData, read_response
+from bayesmm.formula import Columns, Formula, Terms
+from bayesmm.layout import PredictorLayout, expand_predictors, predictor_layout
+from bayesmm.response import ResponseData, read_known, read_response
 from bayesmm.schema import Frame, Schema, read_schema
 
 
@@ -68,95 +69,30 @@ class PredictorDesign:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Design:
-    """All arrays of a model, the predictors in the order of the formula.
+    """All arrays of a model, the predictors in the order of its layout.
 
-    `y`, `trials` and `weights` have shape (rows,) or are None where there are none.
+    Attributes
+    ----------
+    predictors : tuple of PredictorDesign
+        One for each linear predictor.
+    y : numpy.ndarray or None
+        The response, shape (rows,) or (rows, columns).
+    data : dict of str to numpy.ndarray
+        What else is known of the rows, see `ResponseData.data`; with ``by``, the index of the
+        thresholds of each row, where they differ.
+    weights : numpy.ndarray or None
+        Factors on the log-likelihood, shape (rows,).
     """
 
     predictors: tuple[PredictorDesign, ...]
     y: np.ndarray | None = None
-    trials: np.ndarray | None = None
+    data: dict[str, np.ndarray] = field(default_factory=dict)
     weights: np.ndarray | None = None
 
-
-@dataclass(frozen=True)
-class GroupLayout:
-    """The names that go with a `GroupDesign`.
-
-    Attributes
-    ----------
-    name : str
-        The group: ``"Subject"`` or ``"a:b"``.
-    parameter : str
-        The parameter in whose predictor it is.
-    effects : tuple of str
-        One label a column.
-    terms : tuple of str
-        The term that each column belongs to.
-    blocks : tuple of (tuple of int, bool)
-        Which columns form a block, and whether its effects are correlated.
-    """
-
-    name: str
-    parameter: str
-    effects: tuple[str, ...]
-    terms: tuple[str, ...]
-    blocks: tuple[tuple[tuple[int, ...], bool], ...]
-
     @property
-    def correlated(self) -> bool:
-        """Whether any block estimates a correlation."""
-        return any(correlated for _, correlated in self.blocks)
-
-    def variable(self, kind: str) -> str:
-        """Return the name of a variable of the group: ``sd_Subject``, ``r_sigma_Subject``.
-
-        Parameters
-        ----------
-        kind : str
-            ``"sd"``, ``"cor"``, ``"r"``; ``"z"`` and ``"L"`` for sites of the NumPyro model.
-        """
-        return f"{kind}{_suffix(self.parameter)}_{self.name}"
-
-    @property
-    def effect_dim(self) -> str:
-        """The dimension of its effects in the posterior."""
-        return f"{_suffix(self.parameter)[1:]}_{self.name}_effect".removeprefix("_")
-
-
-@dataclass(frozen=True)
-class PredictorLayout:
-    """The names that go with a `PredictorDesign`."""
-
-    parameter: str
-    coefs: tuple[str, ...]
-    terms: tuple[str, ...]
-    groups: tuple[GroupLayout, ...]
-
-    @property
-    def main(self) -> bool:
-        """Whether this is the predictor of the response's own location, mu."""
-        return self.parameter == "mu"
-
-    def variable(self, kind: str) -> str:
-        """Return the name of a variable of the predictor: ``b``, ``Intercept_sigma``.
-
-        Parameters
-        ----------
-        kind : str
-            ``"b"``, ``"Intercept"``, or ``"coef"`` for the dimension of b.
-        """
-        return f"{kind}{_suffix(self.parameter)}"
-
-    @property
-    def has_intercept(self) -> bool:
-        """Whether the first coefficient is the intercept."""
-        return self.coefs[:1] == ("Intercept",)
-
-
-def _suffix(parameter: str) -> str:
-    """What the names of a parameter's variables end in: nothing for the main one."""
-    return "" if parameter == "mu" else f"_{parameter}"
+    def rows(self) -> int:
+        """How many rows there are."""
+        return self.predictors[0].X.shape[0]
 
 
 class DesignBuilder:
@@ -175,18 +111,20 @@ class DesignBuilder:
         Columns and levels, known after `train`.
     layout : tuple of PredictorLayout
         Names of everything in the design, known after `train`.
+    family : Family
+        The family, bound to the categories of the response; known after `train`.
     """
 
     schema: Schema
     layout: tuple[PredictorLayout, ...]
+    family: Family
 
     def __init__(self, formula: Formula, functions: Mapping[str, Callable] | None = None):
         self.formula = formula
         self.functions = dict(functions or {})
-        self._terms = [
-            (Terms(p.common, self.functions), [Terms(g.effects, self.functions) for g in p.groups])
-            for p in formula.predictors
-        ]
+        # By text: predictors that say the same share their columns.
+        texts = [t for p in formula.predictors for t in (p.common, *(g.effects for g in p.groups))]
+        self._terms = {text: Terms(text, self.functions) for text in texts}
 
     def train(self, frame: Frame, family: Family) -> tuple[Design, ResponseData]:
         """Learn levels and transforms from the training data, and return its design.
@@ -212,25 +150,28 @@ class DesignBuilder:
         if self.formula.response is None:
             raise FormulaError("The formula has no response. Write one on the left: y ~ x.")
         response = read_response(self.formula.response, frame, family, self.functions)
-        factors = dict.fromkeys(g.factors for p in self.formula.predictors for g in p.groups)
+        self.family = family.bound(response.categories) if response.categories else family
+        self._predictors = expand_predictors(self.formula, self.family)
+        self._by = response.by
+        factors = dict.fromkeys(g.factors for p in self._predictors for g in p.groups)
+        if response.by is not None:
+            factors.setdefault((response.by,))
         _check_groups(list(factors))
         self.schema = read_schema(frame, factors)
         counted = response.counted
-        evaluated = [
-            (_fit(common, frame, counted), [_fit(block, frame, counted) for block in blocks])
-            for common, blocks in self._terms
-        ]
+        evaluated = {text: _fit(terms, frame, counted) for text, terms in self._terms.items()}
         _check_finite(evaluated, frame.index)
         self.layout = tuple(
-            _layout(predictor, common, blocks)
-            for predictor, (common, blocks) in zip(self.formula.predictors, evaluated, strict=True)
+            predictor_layout(predictor, evaluated, self.family) for predictor in self._predictors
         )
+        populations = [
+            _population(layout, evaluated[predictor.common].matrix)
+            for layout, predictor in zip(self.layout, self._predictors, strict=True)
+        ]
         self._centres = tuple(
-            _centre(layout, common.matrix[counted])
-            for layout, (common, _) in zip(self.layout, evaluated, strict=True)
+            _centre(layout, X[counted]) for layout, X in zip(self.layout, populations, strict=True)
         )
-        for layout, (common, _) in zip(self.layout, evaluated, strict=True):
-            _check_rank(layout, common.matrix[counted])
+        _check_ranks(self.layout, [X[counted] for X in populations])
         return self._assemble(frame, evaluated, response), response
 
     def build(self, frame: Frame) -> Design:
@@ -239,36 +180,43 @@ class DesignBuilder:
         Levels of a group that the model has not seen have index -1; unseen levels of a
         population-level factor are a `DataError`.
         """
-        evaluated = [
-            (common.transform(frame.columns), [b.transform(frame.columns) for b in blocks])
-            for common, blocks in self._terms
-        ]
+        evaluated = {text: terms.transform(frame.columns) for text, terms in self._terms.items()}
         _check_finite(evaluated, frame.index)
         return self._assemble(frame, evaluated, None)
 
     def _assemble(
-        self,
-        frame: Frame,
-        evaluated: list[tuple[Columns, list[Columns]]],
-        response: ResponseData | None,
+        self, frame: Frame, evaluated: Mapping[str, Columns], response: ResponseData | None
     ) -> Design:
         index = {g.name: g.index(frame.columns) for g in self.schema.groupings}
         levels = {g.name: len(g.cells) for g in self.schema.groupings}
         predictors = []
-        for i, (common, blocks) in enumerate(evaluated):
+        for predictor, layout, centre in zip(
+            self._predictors, self.layout, self._centres, strict=True
+        ):
             groups = []
-            for group in self.layout[i].groups:
-                terms = self.formula.predictors[i].groups
-                own = [b.matrix for t, b in zip(terms, blocks, strict=True) if t.name == group.name]
+            for group in layout.groups:
+                own = [
+                    evaluated[term.effects].matrix
+                    for term in predictor.groups
+                    if term.name == group.name
+                ]
                 columns = own[0] if len(own) == 1 else np.concatenate(own, axis=1)
                 groups.append(GroupDesign(index[group.name], columns, levels[group.name]))
+            common = evaluated[predictor.common]
             offset = np.zeros(()) if common.offset is None else common.offset
-            predictors.append(
-                PredictorDesign(common.matrix, self._centres[i], offset, tuple(groups))
-            )
+            X = _population(layout, common.matrix)
+            predictors.append(PredictorDesign(X, centre, offset, tuple(groups)))
+        by = {} if self._by is None else {"by": index[self._by]}
         if response is None:
-            return Design(tuple(predictors))
-        return Design(tuple(predictors), response.values, response.trials, response.weights)
+            assert self.formula.response is not None  # `train` refused a formula without one
+            known = read_known(self.formula.response, frame, self.family, self.functions)
+            return Design(tuple(predictors), data=known | by)
+        return Design(tuple(predictors), response.values, response.data | by, response.weights)
+
+
+def _population(layout: PredictorLayout, matrix: np.ndarray) -> np.ndarray:
+    """The columns of the population part, without the intercept's where something else holds it."""
+    return matrix[:, matrix.shape[1] - len(layout.coefs) :]
 
 
 def _fit(terms: Terms, frame: Frame, counted: np.ndarray) -> Columns:
@@ -277,29 +225,6 @@ def _fit(terms: Terms, frame: Frame, counted: np.ndarray) -> Columns:
         return terms.fit(frame.columns)
     terms.fit(frame.columns.loc[counted])
     return terms.transform(frame.columns)
-
-
-def _layout(predictor: Predictor, common: Columns, blocks: list[Columns]) -> PredictorLayout:
-    groups: dict[str, list[tuple[Columns, bool]]] = {}
-    for term, columns in zip(predictor.groups, blocks, strict=True):
-        groups.setdefault(term.name, []).append((columns, term.correlated))
-    layouts = []
-    for name, parts in groups.items():
-        effects = tuple(label for columns, _ in parts for label in columns.labels)
-        doubled = sorted({e for e in effects if effects.count(e) > 1})
-        if doubled:
-            raise FormulaError(
-                f"The group {name!r} has the effect {listing(doubled)} twice. Independent terms of "
-                f"one group need different effects: write (0 + x | {name}) for a second one."
-            )
-        start, spans = 0, []
-        for columns, correlated in parts:
-            stop = start + len(columns.labels)
-            spans.append((tuple(range(start, stop)), correlated and stop - start > 1))
-            start = stop
-        terms = tuple(term for columns, _ in parts for term in columns.terms)
-        layouts.append(GroupLayout(name, predictor.parameter, effects, terms, tuple(spans)))
-    return PredictorLayout(predictor.parameter, common.labels, common.terms, tuple(layouts))
 
 
 def _check_groups(factors: list[tuple[str, ...]]) -> None:
@@ -318,10 +243,10 @@ def _check_groups(factors: list[tuple[str, ...]]) -> None:
                 )
 
 
-def _check_finite(evaluated: list[tuple[Columns, list[Columns]]], rows: np.ndarray) -> None:
+def _check_finite(evaluated: Mapping[str, Columns], rows: np.ndarray) -> None:
     """Refuse NaN or infinity that a transform made of finite data."""
     parts = []
-    for columns in (c for common, blocks in evaluated for c in (common, *blocks)):
+    for columns in evaluated.values():
         parts += zip(columns.matrix.T, columns.terms, strict=True)
         if columns.offset is not None:
             parts.append((columns.offset, "offset"))
@@ -337,11 +262,28 @@ def _check_finite(evaluated: list[tuple[Columns, list[Columns]]], rows: np.ndarr
 
 
 def _centre(layout: PredictorLayout, X: np.ndarray) -> np.ndarray:
-    if not layout.has_intercept:
+    if not (layout.has_intercept or layout.intercept_in):
         return np.zeros(X.shape[1])
     centre = X.mean(axis=0)
-    centre[0] = 0.0
+    if layout.has_intercept:
+        centre[0] = 0.0
     return centre
+
+
+def _check_ranks(layouts: Sequence[PredictorLayout], populations: Sequence[np.ndarray]) -> None:
+    """Check each population part once, and what differs by category together with what does not."""
+    checked: set[tuple[str, ...]] = set()
+    for layout, X in zip(layouts, populations, strict=True):
+        if layout.elements:
+            main = replace(
+                layouts[0],
+                parameter=layout.parameter,
+                coefs=(*layouts[0].coefs, *layout.coefs),
+            )
+            _check_rank(main, np.concatenate([populations[0], X], axis=1))
+        elif layout.coefs not in checked:
+            _check_rank(layout, X)
+            checked.add(layout.coefs)
 
 
 def _check_rank(layout: PredictorLayout, X: np.ndarray) -> None:
@@ -391,4 +333,5 @@ def take(design: Design, rows: slice | np.ndarray) -> Design:
         )
         for p in design.predictors
     )
-    return Design(predictors, cut(design.y), cut(design.trials), cut(design.weights))
+    data = {name: values[rows] for name, values in design.data.items()}
+    return Design(predictors, cut(design.y), data, cut(design.weights))

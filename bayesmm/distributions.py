@@ -6,6 +6,7 @@ class name.
 `aligned` is the one line that every distribution's constructor needs.
 """
 
+import math
 import sys
 from typing import Any
 
@@ -135,3 +136,79 @@ class TruncatedGamma(dist.Distribution):
         """Return the log density at a value above `low`."""
         upper = jax.scipy.special.gammaincc(self.concentration, self.rate * self.low)
         return dist.Gamma(self.concentration, self.rate).log_prob(value) - jnp.log(upper)
+
+
+class Ordered(dist.Distribution):
+    """Independent numbers, given that they increase along the last axis.
+
+    Parameters
+    ----------
+    parts : sequence of Distribution
+        Of the numbers without the order, each of batch shape (k,).
+    positions : sequence of sequence of int
+        Which numbers, in C order, each part is of.
+    shape : tuple of int
+        The shape of the whole; the last axis is the event.
+    alike : bool
+        Whether the numbers of a row have the same prior, so that sorting puts them in order.
+
+    Notes
+    -----
+    The density is the product of those of the parts where the numbers increase, times L! for rows
+    of length L: exact where the numbers of a row are alike, otherwise right but for a constant.
+    """
+
+    arg_constraints: dict = {}
+    #: Proposals for rows whose numbers are not alike; what is then not in order is sorted.
+    tries = 1000
+
+    def __init__(self, parts, positions, shape, *, alike=True, validate_args=None):
+        self.parts, self.whole, self.alike = tuple(parts), tuple(shape), alike
+        places = [place for part in positions for place in part]
+        self.order = sorted(range(len(places)), key=places.__getitem__)
+        self.positions = [jnp.asarray(part) for part in positions]
+        super().__init__(self.whole[:-1], self.whole[-1:], validate_args=validate_args)
+
+    @property
+    def support(self) -> Any:
+        """Increasing vectors."""
+        return constraints.ordered_vector
+
+    def sample(self, key: Any, sample_shape=()):
+        """Draw rows, by rejection where sorting would not do."""
+
+        def propose(key):
+            keys = jax.random.split(key, len(self.parts))
+            drawn = [p.sample(k, sample_shape) for p, k in zip(self.parts, keys, strict=True)]
+            return self._assembled(drawn)
+
+        def unordered(rows):
+            return jnp.any(jnp.diff(rows, axis=-1) <= 0, axis=-1, keepdims=True)
+
+        def again(state):
+            tries, key, rows = state
+            key, sub = jax.random.split(key)
+            return tries + 1, key, jnp.where(unordered(rows), propose(sub), rows)
+
+        def unfinished(state):
+            return (state[0] < self.tries) & jnp.any(unordered(state[2]))
+
+        key, first = jax.random.split(key)
+        rows = propose(first)
+        if not self.alike:
+            rows = jax.lax.while_loop(unfinished, again, (0, key, rows))[2]
+        return jnp.sort(rows, axis=-1)
+
+    def _assembled(self, values) -> jax.Array:
+        """Values of the parts, put in their places: shape (..., *whole)."""
+        flat = jnp.concatenate(values, axis=-1)[..., jnp.asarray(self.order)]
+        return flat.reshape((*flat.shape[:-1], *self.whole))
+
+    def log_prob(self, value):
+        """Return the log density of increasing rows."""
+        flat = value.reshape((*value.shape[: value.ndim - len(self.whole)], -1))
+        terms = [
+            part.log_prob(flat[..., place])
+            for part, place in zip(self.parts, self.positions, strict=True)
+        ]
+        return self._assembled(terms).sum(axis=-1) + math.lgamma(self.whole[-1] + 1)

@@ -5,7 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,14 +14,23 @@ import numpy as np
 
 from bayesmm import families
 from bayesmm.design import Design, DesignBuilder
-from bayesmm.errors import FormulaError, listing
+from bayesmm.errors import FormulaError, NewLevelsError, listing
 from bayesmm.families import Family
-from bayesmm.formula import Formula, columns_of, parse, response_columns
+from bayesmm.formula import (
+    Formula,
+    columns_of,
+    evaluate,
+    optional_columns,
+    parse,
+    predictor_columns,
+    response_columns,
+)
+from bayesmm.layout import check_parameters
 from bayesmm.model import Inputs, Program
 from bayesmm.model.program import Parameterization
-from bayesmm.response import ResponseData
-from bayesmm.schema import Frame, Missing, read_frame
-from bayesmm.spec import ModelSpec, check_parameters, specify
+from bayesmm.response import ResponseData, known_columns
+from bayesmm.schema import Frame, Missing, column_names, read_frame
+from bayesmm.spec import ModelSpec, specify
 
 
 @dataclass(frozen=True)
@@ -55,12 +64,52 @@ class Prepared:
         """Return the structure of the NumPyro model."""
         structures, _ = self.spec.pack()
         spec = self.spec
-        return Program(spec.response, spec.family, spec.layout, structures, parameterization)
+        return Program(
+            spec.response, spec.family, spec.layout, structures, spec.numbers, parameterization
+        )
 
     @cached_property
     def inputs(self) -> Inputs:
         """The numbers of the NumPyro model."""
         return Inputs(self.design, self.spec.pack()[1])
+
+    def design_of(self, newdata: Any) -> tuple[Design, Frame, np.ndarray | None]:
+        """Return the design of new rows, their frame, and their responses where they are given.
+
+        Parameters
+        ----------
+        newdata : dataframe
+            With the columns of the predictors, and those of trials, bounds and known errors.
+
+        Raises
+        ------
+        DataError
+            For a missing column or value, or a level of a predictor that the model has not seen.
+        NewLevelsError
+            For a level of a group that the model has not seen.
+        """
+        formula, response = self.spec.formula, self.spec.formula.response
+        assert response is not None  # `prepare` refused a formula without one
+        names = [name for p in formula.predictors for name in predictor_columns(p)]
+        names += known_columns(response)
+        own = response_columns(replace(response, additions=()))
+        given = set(own) <= set(column_names(newdata))
+        names = list(dict.fromkeys([*names, *(own if given else ())]))
+        used = columns_of_both_sides(formula)
+        frame = read_frame(newdata, names, labels_only=set(names) - used, missing="error")
+        with jax.enable_x64(True):
+            design = self.builder.build(frame)
+        for grouping in self.spec.schema.groupings:
+            unseen = grouping.index(frame.columns) < 0
+            if unseen.any():
+                cells = frame.columns.loc[unseen, list(grouping.factors)].astype(str)
+                labels = sorted({":".join(cell) for cell in cells.itertuples(index=False)})
+                raise NewLevelsError(
+                    f"newdata has levels of the group {grouping.name!r} that the model has not "
+                    f"seen: {listing(labels)}. Leave those rows out."
+                )
+        y = evaluate(response.expression, frame.columns, self.functions) if given else None
+        return design, frame, None if y is None else np.asarray(y)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -119,16 +168,20 @@ def prepare(
     """
     parsed = parse(formula, functions)
     chosen = families.get(family, link)
-    check_parameters(parsed, chosen)
+    check_parameters(parsed, chosen, categories=False)
     used = columns_of_both_sides(parsed)
     frame = read_frame(
-        data, parsed.variables, labels_only=set(parsed.variables) - used, missing=missing
+        data,
+        parsed.variables,
+        labels_only=set(parsed.variables) - used,
+        optional=optional_columns(parsed.response) if parsed.response else (),
+        missing=missing,
     )
     # Links are JAX functions, and outside this scope they would round the priors to float32.
     with jax.enable_x64(True):
         builder = DesignBuilder(parsed, functions)
         design, response = builder.train(frame, chosen)
         spec = specify(
-            parsed, builder.schema, chosen, builder.layout, design, priors, response.success
+            parsed, builder.schema, builder.family, builder.layout, design, response, priors
         )
     return Prepared(spec, frame, builder, design, response, dict(functions or {}))

@@ -12,7 +12,7 @@ its values are named when it is a grouping factor).
 
 import decimal
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import narwhals as nw
@@ -117,11 +117,14 @@ class Frame:
         The row labels of the caller's frame, shape (rows,).
     dropped : int
         How many incomplete rows were left out.
+    unused : dict of str to tuple of str
+        Levels of category columns that no row has.
     """
 
     columns: pd.DataFrame
     index: np.ndarray
     dropped: int = 0
+    unused: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_frame(
@@ -129,6 +132,7 @@ def read_frame(
     variables: Sequence[str],
     *,
     labels_only: Container[str] | None = None,
+    optional: Container[str] = (),
     missing: Missing = "drop",
 ) -> Frame:
     """Read the used columns of a dataframe.
@@ -142,6 +146,8 @@ def read_frame(
     labels_only : container of str, optional
         The columns that serve as grouping factors alone, where times and dates are labels; in
         others they are refused. Left out, every column may be a label.
+    optional : container of str
+        Columns in which a value may be missing; it is NaN then.
     missing : {"drop", "error"}
         What to do with rows that have a missing value in a used column.
 
@@ -180,10 +186,11 @@ def read_frame(
         empty = column.isna().to_numpy()
         if empty.all():
             raise DataError(f"Column {name!r} has no value: every row is missing.")
-        incomplete |= empty
+        if name not in optional:
+            incomplete |= empty
     n_missing = int(incomplete.sum())
     if n_missing:
-        named = [n for n, c in columns.items() if c.isna().any()]
+        named = [n for n, c in columns.items() if c.isna().any() and n not in optional]
         what = f"{n_missing} of {len(frame)} rows have a missing value in {listing(named)}"
         if missing == "error":
             raise DataError(f"{what}, and missing='error' refuses them. Fill or drop them first.")
@@ -196,13 +203,20 @@ def read_frame(
         index=pd.RangeIndex(int(kept.sum())),
     )
     for name in table.columns:
-        if table[name].dtype.kind == "f" and not np.isfinite(table[name].to_numpy()).all():
-            row = int(np.argmin(np.isfinite(table[name].to_numpy())))
+        if table[name].dtype.kind == "f" and np.isinf(table[name].to_numpy()).any():
+            row = int(np.argmax(np.isinf(table[name].to_numpy())))
             raise DataError(
                 f"Column {name!r} has an infinite value ({table[name][row]} in row "
                 f"{index[kept].tolist()[row]!r}). Replace it or drop the row."
             )
-    return Frame(table, _row_labels(index[kept]), n_missing)
+    unused = {name: _unused(frame[name], pd.Series(table[name])) for name in variables}
+    unused = {name: levels for name, levels in unused.items() if levels}
+    return Frame(table, _row_labels(index[kept]), n_missing, unused)
+
+
+def column_names(data: Any) -> list[str]:
+    """Return the names of a dataframe's columns."""
+    return list(_narwhals_frame(data).columns)
 
 
 def read_schema(frame: Frame, groups: Iterable[tuple[str, ...]]) -> Schema:
@@ -370,6 +384,20 @@ def _tidy(column: pd.Series) -> pd.Series:
     if pd.api.types.is_integer_dtype(column.dtype) and column.max() <= np.iinfo(np.int64).max:
         return column.astype(np.int64)
     return column.astype(np.float64)
+
+
+def _unused(series: nw.Series, column: pd.Series) -> tuple[str, ...]:
+    """Levels that a category column declares, in its order, and no complete row has."""
+    native = series.to_native()
+    declared: list = []
+    if isinstance(series.dtype, nw.Enum):
+        declared = list(series.dtype.categories)
+    elif isinstance(native, pd.Series) and isinstance(native.dtype, pd.CategoricalDtype):
+        declared = native.cat.categories.tolist()
+    if not declared or not isinstance(column.dtype, pd.CategoricalDtype):
+        return ()
+    used = {str(level) for level in column.cat.categories}
+    return tuple(str(level) for level in declared if str(level) not in used)
 
 
 def _row_labels(index: pd.Index) -> np.ndarray:

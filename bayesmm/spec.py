@@ -6,6 +6,7 @@ refuses names that would clash in the posterior.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from bayesmm.design import Design, PredictorDesign, PredictorLayout
-from bayesmm.errors import DataError, FamilyError, did_you_mean, listing
+from bayesmm.design import Design, PredictorDesign
+from bayesmm.errors import DataError, FamilyError, listing
 from bayesmm.families import FAMILIES, Family, Parameter, PriorRecord, resolve_prior
 from bayesmm.formula import Formula
+from bayesmm.layout import PredictorLayout
 from bayesmm.links import get_link
 from bayesmm.priors import (
     Assigned,
@@ -31,12 +33,17 @@ from bayesmm.priors import (
     robust_scale,
     student_t,
 )
+from bayesmm.response import ResponseData
 from bayesmm.schema import Schema
 
 #: Scale of intercepts and sds where the link has no use for the data's.
 UNIT_SCALE = 2.5
 #: Zeros count as this before a link that is infinite there.
 ZERO_STANDS_FOR = 0.1
+
+
+#: The dimension of what there is one of for each category of the response.
+CATEGORY_DIM = "category"
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class ModelSpec:
         Every slot with the prior in force.
     success : str or None
         The level of the response that counts as 1.
+    by : str or None
+        The column whose levels have thresholds of their own.
     """
 
     formula: Formula
@@ -65,6 +74,13 @@ class ModelSpec:
     layout: tuple[PredictorLayout, ...]
     priors: tuple[Assigned, ...]
     success: str | None = None
+    by: str | None = None
+
+    @property
+    def numbers(self) -> tuple[Parameter, ...]:
+        """The parameters of the family that are estimated as they are, without a formula."""
+        estimated = {assigned.slot.variable for assigned in self.priors}
+        return tuple(p for p in self.family.parameters if p.name in estimated)
 
     @property
     def response(self) -> str:
@@ -78,21 +94,23 @@ class ModelSpec:
             variables.setdefault(assigned.slot.variable, []).append(assigned)
         structures, numbers = [], {}
         for variable, rows in variables.items():
-            scalar = rows[0].slot.coordinate is None
-            structure, values = pack(variable, [row.prior for row in rows], scalar=scalar)
+            slot = rows[0].slot
+            shape = () if slot.coordinate is None else slot.shape
+            structure, values = pack(
+                variable, [row.prior for row in rows], shape=shape, ordered=slot.ordered
+            )
             structures.append(structure)
             numbers[variable] = values
         return tuple(structures), numbers
 
     def to_text(self) -> str:
         """Return what a file holds of the model, as JSON."""
-        defaults = {p.name: p.links[0] for p in self.family.parameters}
         return json.dumps(
             {
                 "formula": list(self.formula.texts),
                 "family": self.family.name,
-                "own_family": self.family.with_links(defaults) != FAMILIES.get(self.family.name),
-                "links": dict(self.family.links),
+                "own_family": self.family.plain != FAMILIES.get(self.family.name),
+                "options": self.family.options,
                 "success": self.success,
                 "columns": [asdict(column) for column in self.schema.columns],
                 "priors": [
@@ -109,17 +127,19 @@ def specify(
     family: Family,
     layout: Sequence[PredictorLayout],
     design: Design,
+    response: ResponseData,
     priors: Mapping[str, Any] | None = None,
-    success: str | None = None,
 ) -> ModelSpec:
     """Return the specification of a model.
 
     Parameters
     ----------
-    formula, schema, family, layout, success
+    formula, schema, family, layout
         As in `ModelSpec`.
     design : Design
         Of the training data; default priors are scaled to it.
+    response : ResponseData
+        What is known of the response beside its numbers.
     priors : mapping of str to NumPyro distribution, optional
         The user's priors, by key.
 
@@ -131,33 +151,44 @@ def specify(
         For a model without any parameter, a response or predictor that no prior can be scaled to,
         and a used name that clashes with a variable or dimension of the posterior.
     """
-    slots = list(_slots(family, layout, design))
+    known = _known_error(family, layout, response)
+    levels = schema.grouping(response.by).labels if response.by else ()
+    slots = [
+        *_slots(family, layout, design),
+        *_number_slots(family, layout, design, levels, known),
+    ]
     if not slots:
         raise DataError(
             f"The model {formula.texts[0]!r} has nothing to estimate: no coefficient, no group and "
             "no further parameter. Add an intercept (1) or a predictor."
         )
-    spec = ModelSpec(formula, schema, family, tuple(layout), resolve(slots, priors), success)
+    assigned = resolve(slots, priors)
+    spec = ModelSpec(
+        formula, schema, family, tuple(layout), assigned, response.success, response.by
+    )
     _check_names(spec)
     return spec
 
 
-def check_parameters(formula: Formula, family: Family) -> None:
-    """Refuse a formula of a parameter that the family does not have.
+def element_dim(family: Family, parameter: Parameter) -> str:
+    """Return the dimension of a vector: ``"cutpoint"`` for cutpoints and what goes with them."""
+    first = next(p for p in family.parameters if p.labels is parameter.labels)
+    return first.name.removesuffix("s") if first.name.endswith("s") else f"{first.name}_element"
 
-    Raises
-    ------
-    FamilyError
-        Lists the parameters that it has.
-    """
-    known = [p.name for p in family.parameters]
-    for predictor in formula.predictors:
-        if predictor.parameter not in known:
-            hint = did_you_mean(predictor.parameter, known)
-            raise FamilyError(
-                f"There is a formula for {predictor.parameter!r}, which family={family.name!r} "
-                f"does not have.{hint} Its parameters are {listing(known)}."
-            )
+
+def _known_error(
+    family: Family, layout: Sequence[PredictorLayout], response: ResponseData
+) -> str | None:
+    """The parameter that ``se(y, s)`` gives, where it is not to be estimated beside it."""
+    if "se" not in response.data or response.adds_error:
+        return None
+    name = family.known_error
+    if any(names.parameter == name for names in layout):
+        raise FamilyError(
+            f"There is a formula for {name!r}, which se() gives. Leave one of them out, or write "
+            "se(y, s, sigma=True) to have the two errors added."
+        )
+    return name
 
 
 def response_scale(y: np.ndarray, family: Family, offset: np.ndarray | float = 0.0) -> Scale:
@@ -176,6 +207,11 @@ def response_scale(y: np.ndarray, family: Family, offset: np.ndarray | float = 0
     offset : numpy.ndarray or float
         What the linear predictor is given: the intercept is located around link(y) less it.
     """
+    if family.response.categories or family.response.columns:
+        return Scale(0.0, UNIT_SCALE, 1.0, UNIT_SCALE, UNIT_SCALE)
+    if family.base is not None and (y != 0).any():
+        # The zeros of a mixture say nothing of the rest; the limits of a proportion have no logit.
+        y, offset = y[y != 0], np.broadcast_to(offset, y.shape)[y != 0]
     y = np.asarray(get_link(family.location).forward(y), dtype=np.float64)
     peak = float(np.abs(y).max()) or 1.0
     if not 1e-80 < peak < 1e80:
@@ -199,20 +235,85 @@ def response_scale(y: np.ndarray, family: Family, offset: np.ndarray | float = 0
     return Scale(float(np.median((linked - offset)[usable])), s, 1.0, residual, sd)
 
 
-def _slots(family: Family, layout: Sequence[PredictorLayout], design: Design) -> Iterator[Slot]:
+def _training_scale(
+    family: Family, layout: Sequence[PredictorLayout], design: Design
+) -> tuple[Any, Scale, float]:
+    """The rows that count, the scale of the response in them, and the smallest response."""
     counted = slice(None) if design.weights is None else design.weights > 0
     y = np.asarray(design.y)
-    offset = np.broadcast_to(design.predictors[0].offset, y.shape)
-    scale = response_scale(y[counted], family, offset[counted])
+    offset = np.broadcast_to(design.predictors[0].offset, y.shape[:1])
+    smallest = float(y[counted].min())
+    return counted, response_scale(y[counted], family, offset[counted]), smallest
+
+
+def _slots(family: Family, layout: Sequence[PredictorLayout], design: Design) -> Iterator[Slot]:
+    """What the predictors need."""
+    counted, scale, _ = _training_scale(family, layout, design)
     for names, rows in zip(layout, design.predictors, strict=True):
         yield from _predictor_slots(family, names, rows, scale, counted)
-    modelled = {names.parameter for names in layout}
+
+
+def _number_slots(
+    family: Family,
+    layout: Sequence[PredictorLayout],
+    design: Design,
+    levels: Sequence[Any],
+    known: str | None,
+) -> Iterator[Slot]:
+    """What the family's parameters need that have no formula.
+
+    Parameters
+    ----------
+    levels : sequence
+        The levels that have thresholds of their own, if any.
+    known : str or None
+        A parameter that is given by the data.
+    """
+    _, scale, smallest = _training_scale(family, layout, design)
+    modelled = {family.parameter(names.parameter).name for names in layout}
+    held = dict(family.fixed)
     for parameter in family.parameters:
-        if parameter.name not in modelled:
-            # Every parameter but mu has a default of its own: `Family` sees to it.
-            record = parameter.prior or parameter.intercept_prior
-            prior = _parameter_prior(record, parameter, family, scale)
-            yield Slot(parameter.name, None, parameter.support, (parameter.name,), prior)
+        if parameter.name in modelled or parameter.name in held or parameter.name == known:
+            continue
+        # Every parameter but mu has a default of its own: `Family` sees to it.
+        record = parameter.prior or parameter.intercept_prior
+        prior = _parameter_prior(record, parameter, family, scale, smallest)
+        own_levels = levels if parameter is family.intercept_holder else ()
+        yield from _elements(parameter, family.labels(parameter), own_levels, prior)
+
+
+def _elements(
+    parameter: Parameter, labels: Sequence[str], levels: Sequence[Any], prior: Prior
+) -> Iterator[Slot]:
+    """One slot for each number of a parameter; equidistant ones are a first number and a step."""
+    name = parameter.name
+    rows = tuple(f"{level}" for level in levels)
+    if not labels or parameter.equidistant:
+        yield from _level_slots(name, parameter.support, rows, prior)
+        if parameter.equidistant:
+            yield from _level_slots("delta", "positive", rows, half_student_t(3, UNIT_SCALE))
+        return
+    shape = (len(rows), len(labels)) if rows else (len(labels),)
+    for row in rows or ("",):
+        for label in labels:
+            coordinate = f"{row}, {label}" if row else label
+            keys = tuple(dict.fromkeys((f"{name}[{coordinate}]", f"{name}[{label}]", name)))
+            yield Slot(
+                name,
+                coordinate,
+                parameter.support,
+                keys,
+                prior,
+                shape=shape,
+                ordered=parameter.ordered and len(labels) > 1,
+            )
+
+
+def _level_slots(name: str, support: str, levels: Sequence[str], prior: Prior) -> Iterator[Slot]:
+    if not levels:
+        yield Slot(name, None, support, (name,), prior)
+    for level in levels:
+        yield Slot(name, level, support, (f"{name}[{level}]", name), prior)
 
 
 def _predictor_slots(
@@ -232,10 +333,16 @@ def _predictor_slots(
         variable = names.variable("Intercept")
         yield Slot(variable, None, "real", (variable,), default)
     widths = _spreads(rows.X[counted])
+    variable = names.variable("b")
     for j in range(first, len(names.coefs)):
-        keys = _keys(names.variable("b"), names.coefs[j], names.terms[j])
+        keys = _keys(variable, names.coefs[j], names.terms[j])
         default = normal(0.0, UNIT_SCALE * spread / widths[j])
-        yield Slot(names.variable("b"), names.coefs[j], "real", keys, default)
+        if not names.elements:
+            yield Slot(variable, names.coefs[j], "real", keys, default)
+        shape = (len(names.coefs), len(names.elements))
+        for element in names.elements:
+            label = f"{names.coefs[j]}, {element}"
+            yield Slot(variable, label, "real", (f"{variable}[{label}]", *keys), default, (), shape)
     for group, block in zip(names.groups, rows.groups, strict=True):
         variable = group.variable("sd")
         widths = _spreads(block.columns[counted])
@@ -268,10 +375,14 @@ def _spreads(columns: np.ndarray) -> np.ndarray:
 
 
 def _parameter_prior(
-    record: PriorRecord, parameter: Parameter, family: Family, scale: Scale
+    record: PriorRecord,
+    parameter: Parameter,
+    family: Family,
+    scale: Scale,
+    smallest: float = math.nan,
 ) -> Prior:
     """A parameter's default prior, with the words in its record replaced by the data's numbers."""
-    words = {"scale": scale.residual}
+    words = {"scale": scale.residual, "min": smallest}
     if "link(sd)" in record[1]:  # links are JAX functions, and the first use of one takes a while
         words["link(sd)"] = float(family.link(parameter.name).forward(scale.sd))
     return Prior.of(*resolve_prior(record, words))
@@ -288,6 +399,11 @@ def _check_names(spec: ModelSpec) -> None:
             names += [group.variable(kind) for kind in ("sd", "cor", "r", "z", "L")]
             names += [group.effect_dim, f"{group.effect_dim}_2"]
     names += [p.name for p in spec.family.parameters[1:]]
+    vectors = [p for p in spec.family.parameters if p.labels]
+    names += dict.fromkeys(element_dim(spec.family, p) for p in vectors)
+    names += ["delta" for p in vectors if p.equidistant]
+    if spec.family.response.categories or spec.family.response.columns:
+        names.append(CATEGORY_DIM)
     groups = [group.name for layout in spec.layout for group in layout.groups]
     for kind, name in [*(("group", g) for g in groups), ("response", spec.response)]:
         if name in names:

@@ -18,9 +18,13 @@ The way of a text through the package, one module for each step:
 To let formulas call another function, see `functions`.
 """
 
+from bayesmm.formula.functions import CATEGORY_SPECIFIC
 from bayesmm.formula.parse import (
     Formula,
+    addition_texts,
     columns_of,
+    columns_of_expression,
+    optional_columns,
     parse,
     predictor_columns,
     response_columns,
@@ -29,14 +33,18 @@ from bayesmm.formula.parts import GroupTerm, Predictor, Response
 from bayesmm.formula.terms import Columns, Terms, evaluate
 
 __all__ = [
+    "CATEGORY_SPECIFIC",
     "Columns",
     "Formula",
     "GroupTerm",
     "Predictor",
     "Response",
     "Terms",
+    "addition_texts",
     "columns_of",
+    "columns_of_expression",
     "evaluate",
+    "optional_columns",
     "parse",
     "predictor_columns",
     "response_columns",

@@ -15,10 +15,10 @@ from itertools import combinations
 from math import comb
 from typing import Any
 
-from formulae.expr import Assign, Binary, Grouping, Literal, Unary, Variable
+from formulae.expr import Assign, Binary, Call, Grouping, Literal, Unary, Variable
 
 from bayesmm.formula.expression import Application, Expression
-from bayesmm.formula.functions import NOT_BUILT, Transform
+from bayesmm.formula.functions import CATEGORY_SPECIFIC, NOT_BUILT, Transform
 from bayesmm.formula.parts import GroupTerm
 from bayesmm.formula.safety import Builder, column_name, uses_own_function
 from bayesmm.formula.text import Source, position, quote, read_tree, scan, shallow
@@ -61,11 +61,20 @@ class Term:
 
 @dataclass
 class Sum:
-    """What a piece of a formula adds up to; `intercept` is None where it is not mentioned."""
+    """What a piece of a formula adds up to; `intercept` is None where it is not mentioned.
+
+    `specific` holds the terms within ``cs()``, whose effects differ between thresholds.
+    """
 
     terms: dict[frozenset[str], Term] = field(default_factory=dict)
     intercept: bool | None = None
     groups: list[GroupTerm] = field(default_factory=list)
+    specific: dict[frozenset[str], Term] = field(default_factory=dict)
+
+    @property
+    def category_specific(self) -> "Sum | None":
+        """The terms within ``cs()`` as a predictor of their own."""
+        return Sum(dict(self.specific)) if self.specific else None
 
     def add(self, terms: Iterable[Term]) -> None:
         """Add terms that are not there yet."""
@@ -130,6 +139,8 @@ class _Algebra:
                 raise self.source.error(
                     f"{value!r} is no term: only 1 (an intercept) and 0 (none) stand alone", at
                 )
+            case Call(callee=Variable(name=token)) if token.lexeme == CATEGORY_SPECIFIC:
+                return self._specific(node, at)
             case Unary(operator=sign, right=right):
                 inner = self.expand(right, sign.start)
                 if sign.kind == "PLUS":
@@ -159,6 +170,19 @@ class _Algebra:
         term = Term((part,))
         return Sum({term.key: term})
 
+    def _specific(self, node: Any, at: int | None) -> Sum:
+        """Read ``cs(terms)``."""
+        if len(node.args) != 1 or isinstance(node.args[0], Assign):
+            raise self.source.error("cs() takes terms of the formula: cs(x), cs(x * z)", at)
+        inner = self.expand(node.args[0], at)
+        if inner.groups or inner.specific or inner.intercept is not None or not inner.terms:
+            raise self.source.error(
+                "cs() takes predictors alone: the thresholds are its intercepts", at
+            )
+        if any(term.is_offset for term in inner.terms.values()):
+            raise self.source.error("an offset has no effect to differ by category", at)
+        return Sum(specific=dict(inner.terms))
+
     def _sum(self, node: Any) -> Sum:
         # A loop rather than a recursion: a long sum is a deep tree, leaning to the left.
         steps = []
@@ -171,9 +195,11 @@ class _Algebra:
             if sign.kind == "PLUS":
                 total.add(other.terms.values())
                 total.groups += other.groups
+                total.specific |= other.specific
                 self._bound(len(total.terms) + len(total.groups), sign)
-            elif other.groups:
-                raise self.source.error("a group term cannot be removed: leave it out", sign.start)
+            elif other.groups or other.specific:
+                what = "a group term" if other.groups else "cs()"
+                raise self.source.error(f"{what} cannot be removed: leave it out", sign.start)
             else:
                 for key in other.terms:
                     total.terms.pop(key, None)
@@ -210,6 +236,8 @@ class _Algebra:
                 "a group term cannot be part of a product: for a slope that varies write (x | g)",
                 at,
             )
+        if side.specific:
+            raise self.source.error("cs() cannot be part of a product: write cs(x * z)", at)
         if side.intercept is not None:
             raise self.source.error(
                 f"the intercept (1, 0 or -1) stands in a sum, not beside {sign.lexeme!r}",
@@ -277,6 +305,10 @@ class _Algebra:
             raise self.source.error("a group term cannot stand within another", sign.start)
         if any(term.is_offset for term in effects.terms.values()):
             raise self.source.error("an offset cannot vary by group", sign.start)
+        if effects.specific:
+            raise self.source.error(
+                "category-specific effects cannot vary by group: leave cs() out here", sign.start
+            )
         if effects.intercept is False and not effects.terms:
             raise self.source.error(
                 "this group term has no effects: write (1 | g) or (0 + x | g)", sign.start

@@ -158,14 +158,54 @@ TRANSFORMS: Mapping[str, Transform] = {
 
 CONTRASTS: Mapping[str, type[Encoding]] = {"Sum": Sum, "Treatment": Treatment}
 
-# What stands left of `~` only: its name, and the name it goes by in `Response.additions`.
-ADDITIONS: Mapping[str, str] = {
-    "prop": "prop",
-    "proportion": "prop",
-    "p": "prop",
-    "weighted": "weighted",
+
+@dataclass(frozen=True)
+class Addition:
+    """A function that stands around the response, left of ``~`` only.
+
+    Parameters
+    ----------
+    name : str
+        As in `Response.additions`.
+    arguments : tuple of str
+        The names of the arguments after the response, in order.
+    required : int
+        How many of them have to be there.
+    usage : str
+        What a user writes.
+    flags : tuple of str
+        The arguments that are True or False, and not columns.
+    columns : bool
+        Whether it takes any number of further columns instead of named arguments.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    required: int
+    usage: str
+    flags: tuple[str, ...] = ()
+    columns: bool = False
+
+
+_PROP = Addition("prop", ("trials",), 1, "prop(y, n)")
+#: By the names that formulas may use.
+ADDITIONS: Mapping[str, Addition] = {
+    "prop": _PROP,
+    "proportion": _PROP,
+    "p": _PROP,
+    "weighted": Addition("weighted", ("weights",), 1, "weighted(y, w)"),
+    "censored": Addition(
+        "censored", ("status", "upper"), 1, "censored(t, status) or censored(t, status, t2)"
+    ),
+    "truncated": Addition(
+        "truncated", ("lower", "upper"), 1, "truncated(y, lower, upper) or truncated(y, upper=10)"
+    ),
+    "se": Addition("se", ("se", "sigma"), 1, "se(y, s) or se(y, s, sigma=True)", ("sigma",)),
+    "thresholds": Addition("thresholds", ("by",), 1, "thresholds(rating, item)"),
+    "c": Addition("c", (), 1, "c(y1, y2, y3)", columns=True),
 }
-ADDITIONS_NOT_BUILT = ("censored", "truncated", "se", "c")
+#: Around terms of the right-hand side: effects that differ between the thresholds of a response.
+CATEGORY_SPECIFIC = "cs"
 
 # Names that brms, mgcv or bambi give a meaning which bayesmm does not build, and what to do.
 NOT_BUILT: Mapping[str, str] = {
@@ -178,7 +218,6 @@ NOT_BUILT: Mapping[str, str] = {
     "gp": "for a smooth curve write bs(x, df=5) or tp(x, df=5)",
     "hsgp": "for a smooth curve write bs(x, df=5) or tp(x, df=5)",
     "mo": "write C(x), or poly(x, 2) of a numeric column",
-    "cs": "category-specific effects cannot be written yet",
     "me": "measurement error cannot be written yet",
     "mi": "missing values cannot be modelled yet",
 }
@@ -192,6 +231,10 @@ HINTS: Mapping[str, str] = {
     "ifelse": "where(x > 0, 1, 0)",
     "cbind": "prop(successes, trials), with family='binomial'",
     "trials": "prop(successes, trials), with family='binomial'",
+    "cens": "censored(t, status) on the left of '~'",
+    "trunc": "truncated(y, lower, upper) on the left of '~'",
+    "Surv": "censored(t, status) on the left of '~'",
+    "mvbind": "c(y1, y2, y3) on the left of '~', with family='multinomial' or 'dirichlet'",
     "pmin": "minimum(x, y)",
     "pmax": "maximum(x, y)",
 }
@@ -200,8 +243,8 @@ _RESERVED = {
     *TRANSFORMS,
     *CONTRASTS,
     *ADDITIONS,
-    *ADDITIONS_NOT_BUILT,
     *NOT_BUILT,
+    CATEGORY_SPECIFIC,
     "np",
     "numpy",
 }

@@ -5,7 +5,7 @@ has a distributional parameter on its left. This module reads the left-hand side
 pieces together; the right-hand sides are read by `algebra`.
 
 To add a function of the response such as ``truncated(y, lower, upper)``, list it in `ADDITIONS` of
-`functions` and give its number of arguments in `_FURTHER`.
+`functions`; `bayesmm.response` says what it means.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from formulae.expr import Assign, Call, Grouping, Literal, Variable
+from formulae.expr import Assign, Call, Grouping, Literal, Unary, Variable
 
 from bayesmm.errors import FormulaError
 from bayesmm.formula.algebra import Sum, expand, expand_text, group_text
 from bayesmm.formula.expression import Application, Expression
-from bayesmm.formula.functions import ADDITIONS, ADDITIONS_NOT_BUILT, Transform, check_functions
+from bayesmm.formula.functions import (
+    ADDITIONS,
+    CATEGORY_SPECIFIC,
+    Addition,
+    Transform,
+    check_functions,
+)
 from bayesmm.formula.parts import GroupTerm, Predictor, Response
 from bayesmm.formula.safety import Builder, column_name, plain_name
 from bayesmm.formula.text import (
@@ -33,11 +39,6 @@ from bayesmm.formula.text import (
 )
 
 _EXAMPLE = "write one such as 'y ~ x + (1 | g)'"
-# How many arguments follow the response.
-_FURTHER = {
-    "prop": ("the number of trials", "prop(y, n)"),
-    "weighted": ("weights", "weighted(y, w)"),
-}
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,36 @@ def columns_of(text: str) -> tuple[str, ...]:
 
 def response_columns(response: Response) -> tuple[str, ...]:
     """Return the columns that a response and its additions use."""
-    texts = [response.expression, *(text for _, args in response.additions for text in args)]
-    return tuple(name for text in texts for name in expression_of(text, None).columns)
+    texts = [response.expression, *addition_texts(response)]
+    return tuple(name for text in texts for name in columns_of_expression(text))
+
+
+def columns_of_expression(text: str) -> tuple[str, ...]:
+    """Return the columns that the canonical text of a response, or of an argument of it, uses."""
+    return expression_of(text, None).columns
+
+
+def addition_texts(response: Response) -> list[str]:
+    """Return the texts of the arguments of a response's additions that name data."""
+    return [
+        text
+        for name, arguments in response.additions
+        for argument, text in arguments
+        if argument not in ADDITIONS[name].flags
+    ]
+
+
+def optional_columns(response: Response) -> set[str]:
+    """Return the columns that only rows of an interval need: those of t2 in censored(t, s, t2)."""
+    ends = [
+        text
+        for name, arguments in response.additions
+        for argument, text in arguments
+        if (name, argument) == ("censored", "upper")
+    ]
+    columns = {column for text in ends for column in columns_of_expression(text)}
+    others = [text for text in (response.expression, *addition_texts(response)) if text not in ends]
+    return columns.difference(*(columns_of_expression(text) for text in others))
 
 
 def predictor_columns(predictor: Predictor) -> tuple[str, ...]:
@@ -132,7 +161,7 @@ def parse(
     """
     texts = _texts(formula)
     table = check_functions(functions)
-    response, predictors = None, []
+    response, specific, predictors = None, None, []
     for i, text in enumerate(texts):
         source = Source(text)
         with shallow(source):
@@ -148,6 +177,14 @@ def parse(
                 parameter = _parameter(source, left, [p.parameter for p in predictors])
             total = expand(source, read_tree(source, right), table)
             predictors.append(_predictor(source, parameter, total))
+            if total.category_specific:
+                if i > 0:
+                    raise source.error("cs() stands in the first formula, that of the response")
+                specific = _predictor(source, CATEGORY_SPECIFIC, total.category_specific)
+    if specific:
+        if any(p.parameter == specific.parameter for p in predictors):
+            raise FormulaError("Category-specific effects are given as cs(x) or as 'cs ~ x'.")
+        predictors.append(specific)
     return Formula(response, tuple(predictors))
 
 
@@ -206,14 +243,12 @@ def _response(
             raise source.error("this is a formula with no response: write y ~ ...", 0)
         return None
     node = read_tree(source, tokens)
-    additions: list[tuple[str, tuple[str, ...]]] = []
+    additions: list[tuple[str, tuple[tuple[str, str], ...]]] = []
     while isinstance(node, (Call, Grouping)):
         if isinstance(node, Grouping):
             node = node.expression
             continue
         name = node.callee.name.lexeme if isinstance(node.callee, Variable) else ""
-        if name in ADDITIONS_NOT_BUILT:
-            raise source.error(f"{name}() of a response is not built yet", position(node))
         if name not in ADDITIONS:
             break
         additions.insert(0, _addition(source, ADDITIONS[name], node, functions))
@@ -232,18 +267,52 @@ def _response(
     for name in names:
         if names.count(name) > 1:
             raise source.error(f"{name}() stands around the response twice", 0)
-    if level is not None and "prop" in names:
-        raise source.error("prop() takes a column of counts, not a level of one", position(node))
-    return Response(expression.text, expression.label, level, tuple(additions))
+    if level is not None and {"prop", "c"}.intersection(names):
+        raise source.error("prop() and c() take columns, not a level of one", position(node))
+    label = expression.label
+    if "c" in names:
+        name, further = additions[0]
+        if name != "c":
+            raise source.error("c() stands innermost: weighted(c(y1, y2), w)", 0)
+        others = [expression_of(text, functions).label for _, text in further]
+        label = f"c({', '.join([label, *others])})"
+    return Response(expression.text, label, level, tuple(additions))
 
 
 def _addition(
-    source: Source, name: str, node: Call, functions: Mapping[str, Transform]
-) -> tuple[str, tuple[str, ...]]:
-    what, example = _FURTHER[name]
-    if len(node.args) != 2 or any(isinstance(a, Assign) for a in node.args):
-        raise source.error(f"{name}() takes the response and {what}: {example}", position(node))
-    return name, (_part_of_response(source, node.args[1], functions).text,)
+    source: Source, addition: Addition, node: Call, functions: Mapping[str, Transform]
+) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Read the arguments that follow the response, each with its name."""
+    at = position(node)
+    usage = source.error(f"{addition.name}() is written {addition.usage}", at)
+    first, *rest = node.args or [None]
+    if first is None or isinstance(first, Assign):
+        raise usage
+    if addition.columns:
+        if not rest or any(isinstance(a, Assign) for a in rest):
+            raise usage
+        texts = [_part_of_response(source, argument, functions).text for argument in rest]
+        return addition.name, tuple(("column", text) for text in texts)
+    found: dict[str, str] = {}
+    for i, argument in enumerate(rest):
+        if isinstance(argument, Assign):
+            key, argument = argument.name.name.lexeme, argument.value
+        elif i < len(addition.arguments) and len(found) == i:
+            key = addition.arguments[i]
+        else:
+            raise usage
+        if key not in addition.arguments or key in found:
+            raise usage
+        if key in addition.flags:
+            if not (isinstance(argument, Literal) and isinstance(argument.value, bool)):
+                raise source.error(f"{addition.name}(): {key} is True or False", at)
+            found[key] = str(argument.value)
+        else:
+            found[key] = _part_of_response(source, argument, functions).text
+    if len(found) < addition.required:
+        raise usage
+    ordered = tuple((key, found[key]) for key in addition.arguments if key in found)
+    return addition.name, ordered
 
 
 def _part_of_response(
@@ -255,7 +324,8 @@ def _part_of_response(
         isinstance(node.value, bool) or not isinstance(node.value, (int, float))
     ):
         raise source.error(f"{node.value!r} is neither a column nor a number")
-    if not isinstance(node, (Literal, Variable, Call)):
+    negative = isinstance(node, Unary) and isinstance(node.right, Literal)
+    if not (negative or isinstance(node, (Literal, Variable, Call))):
         raise source.error(
             "the left of '~' is a column or a call: for successes out of trials write prop(y, n), "
             "for a computed response I(y + 1)",
@@ -275,7 +345,12 @@ def _response_text(response: Response | None) -> str:
         mark = next(m for m in "\"'`" if m not in response.level)
         text += f"[{mark}{response.level}{mark}]"
     for name, arguments in response.additions:
-        text = f"{name}({', '.join((text, *arguments))})"
+        places = ADDITIONS[name].arguments or ("column",) * len(arguments)
+        written = [
+            value if place == key and key not in ADDITIONS[name].flags else f"{key}={value}"
+            for (key, value), place in zip(arguments, places, strict=False)
+        ]
+        text = f"{name}({', '.join((text, *written))})"
     return text
 
 

@@ -63,11 +63,11 @@ class Response:
     level : str or None
         The level that counts as success, of ``y["yes"]``.
     additions : tuple
-        The functions around the response, innermost first, each with the texts of its further
-        arguments: ``(("prop", ("size",)), ("weighted", ("w",)))``.
+        The functions around the response, innermost first, each with its further arguments as
+        pairs of name and text: ``(("prop", (("trials", "size"),)),)``.
     """
 
     expression: str
     name: str
     level: str | None = None
-    additions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    additions: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()

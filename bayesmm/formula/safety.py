@@ -22,7 +22,7 @@ from bayesmm.formula.expression import (
 )
 from bayesmm.formula.functions import (
     ADDITIONS,
-    ADDITIONS_NOT_BUILT,
+    CATEGORY_SPECIFIC,
     CONTRASTS,
     ELEMENTWISE,
     HINTS,
@@ -194,9 +194,13 @@ class Builder:
     def _lookup(self, name: str, at: int | None) -> Transform:
         if name in NOT_BUILT:
             raise self.source.error(f"{name}() is not built: {NOT_BUILT[name]}", at)
-        if name in ADDITIONS or name in ADDITIONS_NOT_BUILT:
+        if name in ADDITIONS:
             raise self.source.error(
                 f"{name}() describes the response, and stands on the left of '~'", at
+            )
+        if name == CATEGORY_SPECIFIC:
+            raise self.source.error(
+                "cs() stands around a whole term of the first formula: rating ~ x + cs(z)", at
             )
         if name in CONTRASTS:
             raise self.source.error(

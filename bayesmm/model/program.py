@@ -24,8 +24,9 @@ from numpyro import handlers
 from numpyro.infer.util import constrain_fn, potential_energy
 
 from bayesmm.covariance import structure_for
-from bayesmm.design import Design, GroupLayout, PredictorDesign, PredictorLayout
-from bayesmm.families import Family
+from bayesmm.design import Design, PredictorDesign
+from bayesmm.families import Family, Parameter
+from bayesmm.layout import GroupLayout, PredictorLayout
 from bayesmm.model.predictor import distribution, log_likelihood
 from bayesmm.model.start import starting_region
 from bayesmm.priors import VectorPrior, sample_vector
@@ -56,6 +57,8 @@ class Program:
         The predictors and their groups.
     priors : tuple of VectorPrior
         The sites of every variable that has a prior.
+    numbers : tuple of Parameter
+        The parameters of the family that are estimated without a formula.
     parameterization : {"noncentered", "centered"}
         How group effects are sampled. Both have the same posterior.
     """
@@ -64,6 +67,7 @@ class Program:
     family: Family
     layout: tuple[PredictorLayout, ...]
     priors: tuple[VectorPrior, ...]
+    numbers: tuple[Parameter, ...]
     parameterization: Parameterization = "noncentered"
 
     def model(self, inputs: Inputs, *, observed: bool = True) -> dict[str, jax.Array]:
@@ -91,14 +95,12 @@ class Program:
                     plates[group.name] = numpyro.plate(group.name, columns.levels)
                 plate = plates[group.name]
                 quantities |= self._group(group, plate, inputs)
-        modelled = {layout.parameter for layout in self.layout}
-        for parameter in self.family.parameters:
-            if parameter.name not in modelled:
-                quantities[parameter.name] = self._sample(parameter.name, inputs)
+        for parameter in self.numbers:
+            quantities |= self._number(parameter, quantities, inputs)
         y_given = distribution(self.family, self.layout, design, quantities)
-        with numpyro.plate("obs_id", design.predictors[0].X.shape[0]):
-            with _weighted(design):
-                numpyro.sample(self.response, y_given, obs=design.y if observed else None)
+        y = jnp.asarray(design.y) if observed else None
+        with numpyro.plate("obs_id", design.rows), _weighted(design):
+            numpyro.sample(self.response, y_given, obs=y)
         return quantities
 
     def prior_draw(self, key: jax.Array, inputs: Inputs) -> tuple[dict, jax.Array]:
@@ -148,6 +150,24 @@ class Program:
         if layout.coefs:
             found[b_name] = b
         return found
+
+    def _number(
+        self, parameter: Parameter, quantities: Mapping[str, jax.Array], inputs: Inputs
+    ) -> dict[str, jax.Array]:
+        """A parameter without a formula; what holds an intercept is sampled for centred predictors.
+
+        P(Y <= k) = F(c_k - x'b) = F(c'_k - (x - centre)'b), so c = c' + centre'b.
+        """
+        found: dict[str, jax.Array] = {}
+        value = self._sample(parameter.name, inputs)
+        if parameter.equidistant:
+            delta = found["delta"] = self._sample("delta", inputs)
+            steps = jnp.arange(len(self.family.labels(parameter)))
+            value = value[..., None] + delta[..., None] * steps
+        for layout, rows in zip(self.layout, inputs.design.predictors, strict=True):
+            if layout.intercept_in == parameter.name and layout.coefs:
+                value = value + rows.centre @ quantities[layout.variable("b")]
+        return {parameter.name: value, **found}
 
     def _group(
         self, group: GroupLayout, plate: numpyro.plate, inputs: Inputs

@@ -37,6 +37,10 @@ class Slot:
         The prior when no key is given.
     dimensions : tuple of int
         Sizes of the correlation matrices that it is a prior of; empty for numbers.
+    shape : tuple of int or None
+        The shape of the variable; None for one with a slot for each element.
+    ordered : bool
+        Whether the variable increases along its last axis.
     """
 
     variable: str
@@ -45,6 +49,8 @@ class Slot:
     keys: tuple[str, ...]
     default: Prior
     dimensions: tuple[int, ...] = ()
+    shape: tuple[int, ...] | None = None
+    ordered: bool = False
 
     @property
     def label(self) -> str:

@@ -5,7 +5,7 @@ parameters; `sample_vector` is the NumPyro side of it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
+from bayesmm.distributions import Ordered
 from bayesmm.priors.records import Prior, PriorStructure
 
 
@@ -27,14 +28,36 @@ class Site:
 
 @dataclass(frozen=True)
 class VectorPrior:
-    """The sites of one variable; `size` is None for a scalar."""
+    """The sites of one variable.
+
+    Attributes
+    ----------
+    variable : str
+        Its name.
+    shape : tuple of int
+        Its shape; () for a scalar.
+    sites : tuple of Site
+        The sites that its elements, in C order, are sampled at.
+    ordered : bool
+        Whether it increases along its last axis; all of it is then one site, `variable`.
+    alike : bool
+        Whether all elements have the same prior.
+    """
 
     variable: str
-    size: int | None
+    shape: tuple[int, ...]
     sites: tuple[Site, ...]
+    ordered: bool = False
+    alike: bool = True
 
 
-def pack(variable: str, priors: Sequence[Prior], *, scalar: bool = False):
+def pack(
+    variable: str,
+    priors: Sequence[Prior],
+    *,
+    shape: tuple[int, ...] | None = None,
+    ordered: bool = False,
+):
     """Group the priors of one variable by structure, so that each group is one site.
 
     Parameters
@@ -42,9 +65,11 @@ def pack(variable: str, priors: Sequence[Prior], *, scalar: bool = False):
     variable : str
         The name of the variable, and of its site where there is one.
     priors : sequence of Prior
-        One for each coordinate.
-    scalar : bool
-        Whether the variable has no dimension.
+        One for each element.
+    shape : tuple of int, optional
+        Of the variable: () for a scalar; a vector with an element for each prior if left out.
+    ordered : bool
+        Whether it increases along its last axis.
 
     Returns
     -------
@@ -53,6 +78,7 @@ def pack(variable: str, priors: Sequence[Prior], *, scalar: bool = False):
     numbers : tuple of dict
         The parameters of each site as arrays, in order.
     """
+    shape = (len(priors),) if shape is None else shape
     groups: dict[PriorStructure, list[int]] = {}
     for i, prior in enumerate(priors):
         groups.setdefault(prior.structure, []).append(i)
@@ -61,24 +87,35 @@ def pack(variable: str, priors: Sequence[Prior], *, scalar: bool = False):
         name = variable if len(groups) == 1 else f"{variable}:{structure.name}:{positions[0]}"
         sites.append(Site(name, structure, tuple(positions)))
         chosen = [priors[i].numbers() for i in positions]
-        numbers.append(chosen[0] if scalar else _stack(chosen))
-    return VectorPrior(variable, None if scalar else len(priors), tuple(sites)), tuple(numbers)
+        numbers.append(_stack(chosen) if shape else chosen[0])
+    if ordered:
+        sites = [replace(site, name=variable) for site in sites]
+    alike = not ordered or len(set(priors)) == 1
+    return VectorPrior(variable, shape, tuple(sites), ordered, alike), tuple(numbers)
 
 
 def sample_vector(prior: VectorPrior, numbers: Sequence[Mapping[str, Any]]) -> jax.Array:
-    """Sample a variable in a NumPyro model, shape () or (size,)."""
-    if prior.size is None:
+    """Sample a variable in a NumPyro model; it has the shape that `prior` says."""
+    if not prior.shape:
         site = prior.sites[0]
         return jnp.asarray(numpyro.sample(site.name, site.structure.distribution(numbers[0])))
-    parts, order = [], []
-    for site, values in zip(prior.sites, numbers, strict=True):
-        # Arrays of distinct shape () and (k,) meet here; expand says how many there are.
-        each = site.structure.distribution(values).expand((len(site.positions),)).to_event(1)
-        parts.append(jnp.asarray(numpyro.sample(site.name, each)))
-        order.extend(site.positions)
-    if len(parts) == 1:
-        return parts[0]
-    return jnp.concatenate(parts)[np.argsort(order)]
+    # Arrays of distinct shape () and (k,) meet here; expand says how many there are.
+    parts = [
+        site.structure.distribution(values).expand((len(site.positions),))
+        for site, values in zip(prior.sites, numbers, strict=True)
+    ]
+    if prior.ordered:
+        positions = [site.positions for site in prior.sites]
+        joint = Ordered(parts, positions, prior.shape, alike=prior.alike)
+        return jnp.asarray(numpyro.sample(prior.variable, joint.to_event(len(prior.shape) - 1)))
+    drawn = [
+        jnp.asarray(numpyro.sample(site.name, part.to_event(1)))
+        for site, part in zip(prior.sites, parts, strict=True)
+    ]
+    if len(drawn) == 1:
+        return drawn[0].reshape(prior.shape)
+    order = [position for site in prior.sites for position in site.positions]
+    return jnp.concatenate(drawn)[np.argsort(order)].reshape(prior.shape)
 
 
 def _stack(numbers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

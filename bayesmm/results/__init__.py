@@ -2,5 +2,6 @@
 
 from bayesmm.results.fit import Fit, load
 from bayesmm.results.report import Problem, Report
+from bayesmm.results.structural import structural_zeros
 
-__all__ = ["Fit", "Problem", "Report", "load"]
+__all__ = ["Fit", "Problem", "Report", "load", "structural_zeros"]

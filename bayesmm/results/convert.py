@@ -8,6 +8,7 @@ import importlib.metadata
 import time
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ import xarray as xr
 from bayesmm.engines import Draws, executable
 from bayesmm.model import Inputs, Program
 from bayesmm.prepare import Prepared
-from bayesmm.spec import ModelSpec
+from bayesmm.spec import CATEGORY_DIM, ModelSpec, element_dim
 
 #: Values of the pointwise log-likelihood that ``log_likelihood="auto"`` stores.
 LOG_LIKELIHOOD_LIMIT = 20_000_000
@@ -37,7 +38,11 @@ def dimensions(spec: ModelSpec) -> tuple[dict[str, tuple[str, ...]], dict[str, n
     for layout in spec.layout:
         coef = layout.variable("coef")
         if layout.coefs:
-            dims[layout.variable("b")] = (coef,)
+            elements = ()
+            if layout.elements:
+                elements = (element_dim(spec.family, spec.family.parameter(layout.parameter)),)
+                coords[elements[0]] = np.asarray(layout.elements, dtype=str)
+            dims[layout.variable("b")] = (coef, *elements)
             coords[coef] = np.asarray(layout.coefs, dtype=str)
         if layout.has_intercept:
             dims[layout.variable("Intercept")] = ()
@@ -50,10 +55,18 @@ def dimensions(spec: ModelSpec) -> tuple[dict[str, tuple[str, ...]], dict[str, n
                 coords[other] = coords[effect]
             dims[group.variable("r")] = (group.name, effect)
             coords[group.name] = np.asarray(spec.schema.grouping(group.name).labels)
-    modelled = {layout.parameter for layout in spec.layout}
-    for parameter in spec.family.parameters:
-        if parameter.name not in modelled:
-            dims[parameter.name] = ()
+    for parameter in spec.numbers:
+        labels = spec.family.labels(parameter)
+        by = (spec.by,) if spec.by and parameter is spec.family.intercept_holder else ()
+        if by:
+            coords[by[0]] = np.asarray(spec.schema.grouping(by[0]).labels)
+        dims[parameter.name] = by
+        if labels:
+            element = element_dim(spec.family, parameter)
+            dims[parameter.name] = (*by, element)
+            coords[element] = np.asarray(labels, dtype=str)
+        if parameter.equidistant:
+            dims["delta"] = by
     return dims, coords
 
 
@@ -142,9 +155,7 @@ def effect_variables(spec: ModelSpec) -> set[str]:
 def observed_groups(prepared: Prepared) -> dict[str, xr.Dataset]:
     """Return the groups ``observed_data`` (the response) and ``constant_data`` (used columns)."""
     index = {"obs_id": prepared.frame.index}
-    response = prepared.spec.response
-    values = as_observed(prepared, prepared.response.values)
-    observed = xr.Dataset({response: ("obs_id", values)}, coords=index)
+    observed = response_dataset(prepared, prepared.response.values, {})
     columns = {}
     for name, column in prepared.frame.columns.items():
         values = column.to_numpy()
@@ -168,13 +179,41 @@ def creation_attrs() -> dict[str, str]:
     }
 
 
-def as_observed(prepared: Prepared, values: np.ndarray) -> np.ndarray:
-    """Return responses in the type that ArviZ tells counts from measurements by.
+def response_dataset(
+    prepared: Prepared, values: np.ndarray, sample: Mapping[str, np.ndarray]
+) -> xr.Dataset:
+    """Return responses, labelled, in the type that ArviZ tells counts from measurements by.
 
-    Whole numbers become int64, unless a draw is too large to be one.
+    Whole numbers become int64, unless a draw is too large to be one. Categories are their numbers
+    where they are numbers, otherwise 1, 2, ... with the labels in the attributes.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The model and its data.
+    values : numpy.ndarray
+        Of shape (*sample, rows), or (*sample, rows, columns).
+    sample : mapping of str to array
+        The leading dimensions, with their coordinates.
     """
-    whole = prepared.spec.family.response.integer and np.abs(values).max(initial=0) < 2**62
-    return values.astype(np.int64 if whole else np.float64, copy=False)
+    spec = prepared.spec
+    kind, categories = spec.family.response, spec.family.categories
+    dims = (*sample, "obs_id", *((CATEGORY_DIM,) if kind.columns else ()))
+    coords = {**sample, "obs_id": prepared.frame.index}
+    attrs: dict[str, Any] = {}
+    if kind.columns:
+        coords[CATEGORY_DIM] = np.asarray(categories, dtype=str)
+    if kind.categories:
+        try:
+            numbers = np.asarray([int(label) for label in categories])
+        except ValueError:
+            numbers = np.arange(1, len(categories) + 1)
+            # CF conventions: which number stands for which category.
+            attrs = {"flag_values": numbers, "flag_meanings": list(categories)}
+        values = numbers[np.asarray(values).astype(np.int64)]
+    whole = kind.integer and np.abs(values).max(initial=0) < 2**62
+    values = values.astype(np.int64 if whole else np.float64, copy=False)
+    return xr.Dataset({spec.response: (dims, values, attrs)}, coords=coords)
 
 
 def at_once(numbers: int) -> int:
@@ -187,7 +226,7 @@ def telling(prepared: Prepared) -> np.ndarray:
 
     Their log-likelihood is 0 in every draw, which importance sampling cannot be done with.
     """
-    trials = prepared.response.trials
+    trials = prepared.response.data.get("trials")
     return prepared.response.counted & (True if trials is None else trials > 0)
 
 

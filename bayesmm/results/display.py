@@ -16,6 +16,8 @@ def model_lines(spec: ModelSpec, rows: int, dropped: int) -> list[tuple[str, str
     response = spec.response
     if spec.success is not None:
         response += f" (success: {spec.success!r})"
+    if spec.family.response.categories:
+        response += f" (categories: {', '.join(spec.family.categories)})"
     lines.append(("response", response))
     left_out = f" ({dropped} with missing values left out)" if dropped else ""
     lines.append(("rows", f"{rows}{left_out}"))
@@ -78,19 +80,16 @@ def fit_html(spec: ModelSpec, idata: xr.DataTree, report: Report, summary: pd.Da
 
 
 def _formulas(spec: ModelSpec) -> list[tuple[str, str]]:
-    return [
-        ("formula" if layout.main else f"formula of {layout.parameter}", text)
-        for layout, text in zip(spec.layout, spec.formula.texts, strict=True)
-    ]
+    names = ["formula", *(f"formula of {p.parameter}" for p in spec.formula.predictors[1:])]
+    return list(zip(names, spec.formula.texts, strict=True))
 
 
 def _family(spec: ModelSpec) -> str:
-    links = ", ".join(
-        f"{parameter} {link}"
-        for parameter, link in spec.family.links
-        if parameter in {layout.parameter for layout in spec.layout}
-    )
-    return f"{spec.family.name}; links {links}"
+    modelled = {spec.family.parameter(layout.parameter).name for layout in spec.layout}
+    links = ", ".join(f"{name} {link}" for name, link in spec.family.links if name in modelled)
+    options = {k: v for k, v in spec.family.options.items() if k != "link"}
+    held = "".join(f", {name} {value}" for name, value in options.items())
+    return f"{spec.family.name}; links {links}{held}"
 
 
 def _facts(lines: list[tuple[str, str]]) -> str:

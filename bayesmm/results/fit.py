@@ -17,7 +17,7 @@ from bayesmm.families import Family
 from bayesmm.model import distribution
 from bayesmm.prepare import Prepared
 from bayesmm.results import tables
-from bayesmm.results.convert import as_observed, at_once, creation_attrs, effect_variables
+from bayesmm.results.convert import at_once, creation_attrs, effect_variables, response_dataset
 from bayesmm.results.display import fit_html, fit_text
 from bayesmm.results.loo import loo
 from bayesmm.results.posterior import flat, thinned
@@ -59,6 +59,16 @@ class Fit:
     def posterior(self) -> xr.Dataset:
         """The posterior's variables, dims chain, draw and their own."""
         return self.idata["posterior"].to_dataset()
+
+    def whole_posterior(self) -> xr.Dataset:
+        """Return the posterior with the group effects, which `fit(effects=False)` leaves out.
+
+        Raises
+        ------
+        BayesmmError
+            If they were left out of the file that this fit was loaded from.
+        """
+        return self._whole
 
     @cached_property
     def _whole(self) -> xr.Dataset:
@@ -213,22 +223,12 @@ class Fit:
             )
             values = _simulate(keys, quantities, design, family, layout, batch)
             values = np.asarray(values)
-        shape = (posterior.sizes["chain"], posterior.sizes["draw"], -1)
-        response = self.spec.response
-        predictive = xr.Dataset(
-            {
-                response: (
-                    ("chain", "draw", "obs_id"),
-                    as_observed(self._prepared, values.reshape(shape)),
-                )
-            },
-            coords={
-                "chain": posterior.chain,
-                "draw": posterior.draw,
-                "obs_id": self._prepared.frame.index,
-            },
-            attrs=creation_attrs(),
+        shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+        sample = {"chain": posterior.chain.to_numpy(), "draw": posterior.draw.to_numpy()}
+        predictive = response_dataset(
+            self._prepared, values.reshape(*shape, *values.shape[1:]), sample
         )
+        predictive.attrs.update(creation_attrs())
         observed = self.idata["observed_data"].to_dataset()
         return xr.DataTree.from_dict(
             {"posterior_predictive": predictive, "observed_data": observed}

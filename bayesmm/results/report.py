@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import jax
 import numpy as np
 import xarray as xr
 
+from bayesmm.errors import listing
+from bayesmm.families import FAMILIES, Parameter
 from bayesmm.prepare import Prepared
 from bayesmm.results.convert import effect_variables
 from bayesmm.results.tables import groups, summary_variables
@@ -22,6 +25,8 @@ MIN_ESS_PER_CHAIN = 100
 MIN_BFMI = 0.3
 #: Group effects beyond this number are not looked at one by one.
 MOST_EFFECTS = 2000
+#: A posterior correlation from which two parameters say one thing.
+ENTANGLED = 0.6
 #: How many times more plausible than before an sd of 0 may be made by the data, at the least.
 ZERO_EVIDENCE = 1 / 3
 
@@ -278,6 +283,59 @@ def _more_effects_than_rows(evidence: _Evidence) -> Iterator[Problem]:
             )
 
 
+def _zeros_or_dispersion(evidence: _Evidence) -> Iterator[Problem]:
+    """Zero inflation and overdispersion explain the same zeros: do the data tell them apart."""
+    spec = evidence.prepared.spec
+    family, base = spec.family, spec.family.base
+    if family.structural_zero is None or base is None or not base.response.integer:
+        return
+    inflation = next(p for p in family.parameters if p.name not in base.parameter_names)
+    zeros = _on_link_scale(evidence, inflation)
+    for parameter in base.parameters[1:]:
+        dispersion = _on_link_scale(evidence, parameter)
+        if zeros is None or dispersion is None:
+            continue
+        correlation = float(np.corrcoef(zeros[0], dispersion[0])[0, 1])
+        before, after = zeros[1], float(np.std(zeros[0]))
+        if abs(correlation) < ENTANGLED and after < before / 2:
+            continue
+        plainer = [
+            f.name
+            for f in FAMILIES.values()
+            if f.structural_zero and f.response == family.response
+            if parameter.name not in f.parameter_names
+        ]
+        others = listing([base.name, *plainer])
+        yield Problem(
+            "zeros_or_dispersion",
+            f"Zero inflation and overdispersion explain the same zeros here: {inflation.name} and "
+            f"{parameter.name} have a posterior correlation of {correlation:.2f} (on the scale of "
+            f"their links), and the sd of {inflation.name} went from {before:.2g} in its prior to "
+            f"{after:.2g}.",
+            f"Do not read {inflation.name} as a share of structural zeros yet: compare by "
+            f"fit.loo() with the families {others}, and predictions rather than parameters.",
+            note=True,
+        )
+
+
+def _on_link_scale(evidence: _Evidence, parameter: Parameter) -> tuple[np.ndarray, float] | None:
+    """Draws of a parameter, or of its intercept, and the sd of its prior, on the link scale."""
+    spec = evidence.prepared.spec
+    for variable, is_linked in ((parameter.name, False), (f"Intercept_{parameter.name}", True)):
+        if variable in evidence.posterior:
+            draws = evidence.posterior[variable].to_numpy().ravel()
+            prior = next(a.prior for a in spec.priors if a.slot.variable == variable)
+            with jax.enable_x64(True):
+                link = spec.family.link(parameter.name).forward
+                before = prior.distribution().sample(jax.random.key(0), (4000,))
+                if not is_linked:
+                    draws, before = np.asarray(link(draws)), link(before)
+                # Of a heavy-tailed prior the sd is no measure: the middle two thirds are.
+                low, high = np.quantile(np.asarray(before), [1 / 6, 5 / 6])
+            return draws, float(high - low) / 2
+    return None
+
+
 def _interrupted(evidence: _Evidence) -> Iterator[Problem]:
     if evidence.idata["posterior"].attrs.get("interrupted"):
         yield Problem(
@@ -296,6 +354,7 @@ CHECKS: tuple[Callable[[_Evidence], Iterator[Problem]], ...] = (
     _tree_depth,
     _sd_near_zero,
     _more_effects_than_rows,
+    _zeros_or_dispersion,
     _interrupted,
 )
 

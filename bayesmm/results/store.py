@@ -107,14 +107,12 @@ def _restore(
                 "package's: pass it in bm.load(path, family=...)."
             )
         family = families.get(text["family"])
-    chosen = family.with_links(text["links"])
+    chosen = family(**text["options"])
     frame = _frame(text, idata)
     with jax.enable_x64(True):
         builder = DesignBuilder(parsed, functions)
         design, response = builder.train(frame, chosen)
-        spec = specify(
-            parsed, builder.schema, chosen, builder.layout, design, None, text["success"]
-        )
+        spec = specify(parsed, builder.schema, builder.family, builder.layout, design, response)
     stored = {row["label"]: row for row in text["priors"]}
     # A file's priors go through the checks of a user's; only their keys are taken as written.
     given = {label: _prior_of(row["prior"]) for label, row in stored.items()}

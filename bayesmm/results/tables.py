@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmm.design import GroupLayout, PredictorLayout
 from bayesmm.errors import BayesmmError, did_you_mean, listing
+from bayesmm.layout import GroupLayout, PredictorLayout
 from bayesmm.spec import ModelSpec
 
 
@@ -54,9 +54,13 @@ def describe(draws: xr.DataArray) -> pd.DataFrame:
 
 
 def fixef(spec: ModelSpec, posterior: xr.Dataset) -> xr.Dataset:
-    """Return the population-level coefficients, one variable for each predictor."""
+    """Return the population-level coefficients, one variable for each predictor.
+
+    Cutpoints that hold the intercepts are among them.
+    """
     names = [layout.variable("b") for layout in spec.layout if layout.coefs]
-    return posterior[names]
+    holder = spec.family.intercept_holder
+    return posterior[[*names, holder.name] if holder else names]
 
 
 def ranef(spec: ModelSpec, posterior: xr.Dataset, group: str | None) -> xr.Dataset:
@@ -111,9 +115,18 @@ def fixef_table(spec: ModelSpec, found: xr.Dataset) -> pd.DataFrame:
     parts = {}
     for layout in spec.layout:
         if layout.coefs:
-            table = describe(found[layout.variable("b")])
-            parts[layout.parameter] = table.rename_axis("coef")
+            parts[layout.parameter] = _labelled(describe(found[layout.variable("b")]))
+    holder = spec.family.intercept_holder
+    if holder:
+        parts[holder.name] = _labelled(describe(found[holder.name]))
     return pd.concat(parts, names=["parameter"]) if parts else pd.DataFrame()
+
+
+def _labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of a vector or matrix, with one label a row."""
+    if isinstance(table.index, pd.MultiIndex):
+        table.index = pd.Index([", ".join(map(str, labels)) for labels in table.index])
+    return table.rename_axis("coef")
 
 
 def level_table(

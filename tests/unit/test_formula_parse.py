@@ -130,6 +130,10 @@ def test_factors_of_a_nested_group():
     assert parse("y ~ (1 | a/b)").predictors[0].groups[1].factors == ("a", "b")
 
 
+def _with(name, level=None, **additions):
+    return Response(name, name, level, tuple((k, tuple(v.items())) for k, v in additions.items()))
+
+
 @pytest.mark.parametrize(
     ("left", "expected", "text"),
     [
@@ -143,25 +147,52 @@ def test_factors_of_a_nested_group():
         ("y[yes]", Response("y", "y", "yes"), 'y["yes"]'),
         ("y['a \"b\"']", Response("y", "y", 'a "b"'), "y['a \"b\"']"),
         ("`my y`[`a b`]", Response("`my y`", "my y", "a b"), '`my y`["a b"]'),
-        ("p(y, n)", Response("y", "y", None, (("prop", ("n",)),)), "prop(y, n)"),
-        ("proportion(y, 12)", Response("y", "y", None, (("prop", ("12",)),)), "prop(y, 12)"),
+        ("p(y, n)", _with("y", prop={"trials": "n"}), "prop(y, n)"),
+        ("proportion(y, 12)", _with("y", prop={"trials": "12"}), "prop(y, 12)"),
+        ("prop(y, trials=n)", _with("y", prop={"trials": "n"}), "prop(y, n)"),
         (
             "weighted(prop(y, `n 1`), w)",
-            Response("y", "y", None, (("prop", ("`n 1`",)), ("weighted", ("w",)))),
+            _with("y", prop={"trials": "`n 1`"}, weighted={"weights": "w"}),
             "weighted(prop(y, `n 1`), w)",
         ),
+        ("weighted(y[yes], w)", _with("y", "yes", weighted={"weights": "w"}), None),
+        ("censored(t, s)", _with("t", censored={"status": "s"}), "censored(t, s)"),
         (
-            "weighted(y[yes], w)",
-            Response("y", "y", "yes", (("weighted", ("w",)),)),
-            'weighted(y["yes"], w)',
+            "censored(t, s, t2)",
+            _with("t", censored={"status": "s", "upper": "t2"}),
+            "censored(t, s, t2)",
+        ),
+        ("truncated(y, 1)", _with("y", truncated={"lower": "1"}), "truncated(y, 1)"),
+        ("truncated(y, -1, 5)", _with("y", truncated={"lower": "-1", "upper": "5"}), None),
+        ("truncated(y, upper=u)", _with("y", truncated={"upper": "u"}), "truncated(y, upper=u)"),
+        ("se(y, s)", _with("y", se={"se": "s"}), "se(y, s)"),
+        ("se(y, s, True)", _with("y", se={"se": "s", "sigma": "True"}), "se(y, s, sigma=True)"),
+        ("thresholds(y, item)", _with("y", thresholds={"by": "item"}), "thresholds(y, item)"),
+        (
+            "c(a, `b c`, log(d))",
+            Response(
+                "a",
+                "c(a, b c, log(d))",
+                None,
+                (("c", (("column", "`b c`"), ("column", "log(d)"))),),
+            ),
+            "c(a, `b c`, log(d))",
         ),
     ],
 )
 def test_response(left: str, expected: Response, text: str):
     formula = parse(f"{left} ~ 1")
     assert formula.response == expected
-    assert formula.texts == (f"{text} ~ 1",)
+    if text is not None:
+        assert formula.texts == (f"{text} ~ 1",)
     assert parse(formula.texts) == formula
+
+
+def test_category_specific_effects_are_a_predictor_of_their_own():
+    formula = parse(["y ~ x + cs(z * f) + (1 | g) + cs(w)", "disc ~ x"])
+    assert formula.texts == ("y ~ 1 + x + (1 | g)", "disc ~ 1 + x", "cs ~ 1 + z + f + z:f + w")
+    assert parse(formula.texts) == formula
+    assert parse(["y ~ x", "cs ~ z"]) == parse("y ~ x + cs(z)")
 
 
 def test_no_response_where_none_is_required():

@@ -445,7 +445,7 @@ def assert_agrees(program, inputs, position, textbook):
         np.testing.assert_allclose(found.quantities[name], value, rtol=RTOL, atol=1e-12)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RESPONSES)
 def test_density_of_every_family_with_its_default_priors(family):
     data = table()
     data["y"] = RESPONSES[family][0](np.random.default_rng(5), len(data))
