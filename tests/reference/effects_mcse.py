@@ -18,7 +18,7 @@ import pandas as pd
 from arviz_stats import ess
 from conftest import SLEEPSTUDY_FORMULA, sleepstudy_priors
 from scipy.stats import kurtosis
-from test_reference import DATA, MODELS, brms_name, draws_of
+from test_reference import DATA, MODELS, brms_name, draws_of, fitted
 
 import bayesmm as bm
 
@@ -33,14 +33,13 @@ def sd_error(draws):
 def main(names):
     for name in names:
         model = MODELS[name]
-        data = model.prepare(bm.datasets.load(name))
-        formula, priors = model.formula, model.priors
+        sampling = {"draws": 2000 if model.slow else 8000, "seed": 101}
+        sampling["parameterization"] = "noncentered"
         if model.fixture:
-            formula, priors = SLEEPSTUDY_FORMULA, sleepstudy_priors()
-        sampling = model.sampling | {"draws": 2000 if model.slow else 8000, "seed": 101}
-        fit = bm.fit(
-            formula, data, model.family, priors, parameterization="noncentered", **sampling
-        )
+            data = bm.datasets.load(name)
+            fit = bm.fit(SLEEPSTUDY_FORMULA, data, priors=sleepstudy_priors(), **sampling)
+        else:
+            fit = fitted(name, **sampling)
         path = DATA / f"{name}_r.csv"
         table = pd.read_csv(path, index_col="variable")
         table["mcse_mean"] = table["sd"] / np.sqrt(table["ess_bulk"])

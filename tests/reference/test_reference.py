@@ -28,9 +28,10 @@ SIGMAS = 4.0
 class Reference:
     """A model of the reference suite, and how much of it is drawn here."""
 
-    formula: str
+    formula: str | list[str]
     family: str
     priors: dict
+    data: str = ""
     prepare: Callable[[pd.DataFrame], pd.DataFrame] = lambda data: data
     sampling: dict = field(default_factory=dict)
     fixture: str | None = None
@@ -56,6 +57,13 @@ LOGIT_PRIORS = {
     "b": dist.Normal(0, 2.5),
     "Intercept": dist.StudentT(3, 0, 2.5),
     "sd": bm.HalfStudentT(3, 2.5),
+}
+ZEROS_PRIORS = {
+    "b": dist.Normal(0, 2.5),
+    "Intercept": dist.StudentT(3, 0, 2.5),
+    "sd": bm.HalfStudentT(3, 2.5),
+    **{f"b_{p}": dist.Normal(0, 2.5) for p in ("zi", "hu")},
+    **{f"Intercept_{p}": dist.Logistic(0, 1) for p in ("zi", "hu")},
 }
 MODELS = {
     # The shared fit: its formula and priors are in the conftest.
@@ -87,6 +95,24 @@ MODELS = {
         LOGIT_PRIORS,
         prepare=lambda data: data.assign(period=data["period"].astype("category")),
     ),
+    "inhaler": Reference(
+        "rating ~ treat + period + carry + (1 | subject)",
+        "cumulative",
+        LOGIT_PRIORS | {"cutpoints": LOGIT_PRIORS["Intercept"]},
+        sampling={"draws": 2000},
+    ),
+    "salamanders": Reference(
+        ["count ~ mined + spp + (1 | site)", "zi ~ mined"],
+        "zero_inflated_negbinomial",
+        ZEROS_PRIORS | {"shape": dist.Gamma(0.01, 0.01)},
+        sampling={"draws": 2000, "engine": bm.NUTS(target_accept=0.95)},
+    ),
+    "salamanders_hurdle": Reference(
+        ["count ~ mined + spp + (1 | site)", "hu ~ mined + (1 | site)"],
+        "hurdle_poisson",
+        ZEROS_PRIORS,
+        data="salamanders",
+    ),
     "grouseticks": Reference(
         "TICKS ~ YEAR + cHEIGHT + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)",
         "poisson",
@@ -106,6 +132,20 @@ MODELS = {
 }
 
 
+def fitted(name, **sampling):
+    """The fit of a reference model."""
+    model = MODELS[name]
+    data = model.prepare(bm.datasets.load(model.data or name))
+    texts = str(model.formula)
+    # Priors are shared by models, which have some of the parameters each.
+    priors = {
+        key: prior
+        for key, prior in model.priors.items()
+        if key[-3:] not in ("_zi", "_hu") or f"{key[-2:]} ~" in texts
+    }
+    return bm.fit(model.formula, data, model.family, priors, **{**model.sampling, **sampling})
+
+
 def models(*names):
     """Parametrize a test by the fits of these models."""
     slow = pytest.mark.slow
@@ -119,10 +159,8 @@ def posterior_of(request):
     model = MODELS[request.param]
     if model.fixture:
         return request.param, request.getfixturevalue(model.fixture)
-    data = model.prepare(bm.datasets.load(request.param))
     # Two fits would differ by the seed alone; any seed has to do.
-    sampling = {"seed": 1, **model.sampling}
-    return request.param, bm.fit(model.formula, data, model.family, model.priors, **sampling)
+    return request.param, fitted(request.param, seed=1)
 
 
 def draws_of(fit):
@@ -146,24 +184,34 @@ def brms_name(label):
     """What brms calls a number of the posterior."""
     variable, _, inside = label.partition("[")
     inside = inside[:-1]
-    if variable == "b":
-        return f"b_{inside.replace('[', '').replace(']', '')}"
-    if variable.startswith(("sd_", "cor_")):
-        return f"{variable}__{inside.replace(', ', '__')}"
-    if variable.startswith("r_"):
+    kind, *rest = variable.split("_", 1)
+    parameter, _, group = rest[0].partition("_") if rest else ("", "", "")
+    if parameter not in ("zi", "hu", "sigma"):
+        parameter, group = "", "".join(rest)
+    of = f"__{parameter}" if parameter else ""
+    if kind == "b":
+        plain = inside.replace("[", "").replace("]", "").replace("-", "M")
+        return f"b_{parameter}_{plain}" if parameter else f"b_{plain}"
+    if kind in ("sd", "cor"):
+        return f"{kind}_{group}_{of or '_'}_{inside.replace(', ', '__')}".replace("___", "__")
+    if kind == "r":
         level, _, effect = inside.rpartition(", ")
-        return f"{variable}[{level.replace(':', '_').replace(' ', '.')},{effect}]"
+        return f"r_{group}{of}[{level.replace(':', '_').replace(' ', '.')},{effect}]"
+    if kind == "cutpoints":
+        return f"b_Intercept[{inside.partition('|')[0]}]"  # of categories 1, 2, ...
     return label
 
 
 def comparison(name, fit):
     """A row for every number, with z-scores of its mean and its sd against the reference."""
     found = draws_of(fit)
-    found.pop("Intercept")  # of the centred predictors: brms does not report it
+    # Of the centred predictors: brms does not report them.
+    found = {k: v for k, v in found.items() if not k.startswith("Intercept")}
     rows = {brms_name(label): draws for label, draws in found.items()}
     assert len(rows) == len(found)
     files = [pd.read_csv(DATA / f"{name}{part}.csv", index_col="variable") for part in ("", "_r")]
     expected = pd.concat(files)[["mean", "sd", "mcse_mean", "mcse_sd"]]
+    expected = expected[expected["sd"] > 0]  # brms lists what it holds constant
     assert set(rows) == set(expected.index)
     table = expected.add_prefix("ref_").loc[list(rows)]
     for kind in ("mean", "sd"):
@@ -192,7 +240,7 @@ def test_chains_agree(posterior_of):
     assert worst < 1.02
 
 
-@models("oats")
+@models("oats", "inhaler", "salamanders_hurdle")
 def test_loo_is_that_of_brms(posterior_of):
     name, fit = posterior_of
     expected = pd.read_csv(DATA / f"{name}_loo.csv", index_col=0)["Estimate"]
@@ -287,3 +335,28 @@ def test_estimates_of_lme4_are_in_the_central_95_percent(posterior_of):
         for label, value in estimates.items():
             low, high = np.quantile(found[label], [0.025, 0.975])
             assert low < value < high, (method, label)
+
+
+@models("salamanders")
+def test_estimates_of_glmmtmb_for_salamanders_are_in_the_central_95_percent(posterior_of):
+    _, fit = posterior_of
+    inside_of_posterior("salamanders", fit)
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("owls_zip", "zero_inflated_poisson"), ("owls", "zero_inflated_negbinomial")],
+)
+def test_estimates_of_glmmtmb_for_owls_are_in_the_central_95_percent(name, family):
+    formula = "SiblingNegotiation ~ FoodTreatment * SexParent + offset(logBroodSize) + (1 | Nest)"
+    fit = bm.fit(formula, bm.datasets.load("owls"), family, seed=2, draws=500)
+    inside_of_posterior(name, fit)
+
+
+def inside_of_posterior(name, fit):
+    found = draws_of(fit)
+    linked = {"logit(zi)": ("zi", lambda p: np.log(p / (1 - p))), "log(shape)": ("shape", np.log)}
+    for label, value in json.loads((DATA / "glmmtmb.json").read_text())[name].items():
+        variable, link = linked.get(label, (label, lambda x: x))
+        low, high = np.quantile(link(found[variable]), [0.025, 0.975])
+        assert low < value < high, (name, label)
