@@ -19,8 +19,6 @@ from numpyro.distributions.util import validate_sample
 from bayesmm.distributions import aligned
 from bayesmm.families.base import Family, Parameter
 from bayesmm.families.numerics import HALF_LOG_2PI, log1mexp, log_rising
-from bayesmm.families.positive import gamma as gamma
-from bayesmm.families.positive import lognormal as lognormal
 from bayesmm.families.response import REAL
 from bayesmm.families.shared import SIGMA, tails_above
 from bayesmm.families.special import (
@@ -369,8 +367,9 @@ exgaussian = Family(
             "beta",
             links=("log", "softplus"),
             support="positive",
-            prior=("Gamma", (1.0, 0.1)),
-            intercept_prior=("Normal", (1.7, 1.3)),
+            # In the unit of the response, unlike the Gamma(1, 0.1) of brms.
+            prior=("HalfStudentT", (3.0, "scale")),
+            intercept_prior=("StudentT", (3.0, "link(sd)", 2.5)),
         ),
     ),
     response=REAL,

@@ -145,7 +145,7 @@ def log1mexp(x):
     """Return log(1 - exp(x)) for x < 0; at 0 it is -inf, with a gradient of 0."""
     near = x > -0.6931471805599453
     zero = x >= 0.0
-    small = jnp.where(near & ~zero, x, -1.0)
+    small = jnp.where(near & (x < 0.0), x, -1.0)
     value = jnp.where(near, jnp.log(-jnp.expm1(small)), jnp.log1p(-jnp.exp(x)))
     return jnp.where(zero, -jnp.inf, value)
 

@@ -261,6 +261,8 @@ def _unknown_key(key: Any, known: Iterable[str]) -> str:
         name = key[: key.index("[")].replace("b", "Intercept", 1)
         if name in known:
             hint = f" The intercept's prior is on the centred predictors: write {name!r}."
+    if key == "Intercept" and "cutpoints" in known:
+        hint = " The cutpoints are the intercepts: write 'cutpoints'."
     return (
         f"priors has the key {key!r}, which this model does not have.{hint} "
         f"The keys are {listing(known, 40)}."

@@ -1,6 +1,6 @@
 """Give the files of the group effects (``data/*_r.csv``) the Monte Carlo errors that they lack.
 
-    python tests/reference/effects_mcse.py [model ...]
+    PYTHONPATH=tests python tests/reference/effects_mcse.py [model ...]
 
 brms's summaries of the group effects have effective sample sizes (ess_bulk, ess_tail) only. The
 error of a mean is sd / sqrt(ess_bulk). That of an sd is sd sqrt((kurtosis - 1) / (4 ess)), the

@@ -98,7 +98,11 @@ MODELS = {
     "inhaler": Reference(
         "rating ~ treat + period + carry + (1 | subject)",
         "cumulative",
-        LOGIT_PRIORS | {"cutpoints": LOGIT_PRIORS["Intercept"]},
+        {
+            "b": dist.Normal(0, 2.5),
+            "cutpoints": dist.StudentT(3, 0, 2.5),
+            "sd": bm.HalfStudentT(3, 2.5),
+        },
         sampling={"draws": 2000},
     ),
     "salamanders": Reference(
