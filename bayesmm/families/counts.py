@@ -287,9 +287,7 @@ def _negbinomial_tails_at(log_fall, shape, log_odds, y):
     # about to lose its digits.
     small = shape < _SMALL_SHAPE
     safe = jnp.where(small, _SMALL_SHAPE, shape)
-    above, below = log_betainc_tails(
-        y + 1.0, safe, -log1pexp(-log_odds), -log1pexp(log_odds)
-    )
+    above, below = log_betainc_tails(y + 1.0, safe, -log1pexp(-log_odds), -log1pexp(log_odds))
     above = above + jnp.where(small, jnp.log(shape / _SMALL_SHAPE), 0.0)
     below = jnp.where(small, log1mexp(above), below)
     return from_zero(log_fall, y, below, above)

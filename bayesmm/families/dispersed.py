@@ -288,6 +288,8 @@ def _guess(mu, nu):
     return (1.0 - nu) * (1.0 + spread) / (1.0 + 2.0 * spread)
 
 
+# These are compiled once for all that call them: traced anew each time they take seconds.
+@jax.jit
 def _grid(mu, nu):
     """Return the nodes for mu and nu of equal shape."""
     mu, nu = jax.lax.stop_gradient(mu), jax.lax.stop_gradient(nu)
@@ -333,6 +335,7 @@ def _grid(mu, nu):
     )
 
 
+@jax.jit
 def _log_total(tilt, nu, grid):
     """Return log Z for l and nu, differentiable in both."""
     exponent = grid.away * tilt[..., None] - nu[..., None] * grid.fall + grid.log_weight
@@ -360,6 +363,7 @@ def _mean_excess(tilt, nu, grid):
     return jax.jvp(lambda x: _log_total(x, nu, grid), (tilt,), (jnp.ones_like(tilt),))[1]
 
 
+@jax.jit
 def _mean_slopes(tilt, nu, grid):
     """Return the derivatives of E[y] in l, which is the variance, and in nu."""
     one, zero = jnp.ones_like(tilt), jnp.zeros_like(tilt)
@@ -374,6 +378,7 @@ def _mean_slopes(tilt, nu, grid):
 
 
 @jax.custom_jvp
+@jax.jit
 def _solve(mu, nu):
     """Return l for mu and nu of equal shape."""
     grid = _grid(mu, nu)

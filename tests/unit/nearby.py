@@ -1,5 +1,7 @@
 """Fits without a sampler: independent draws near the priors, for tests of what draws become."""
 
+from dataclasses import dataclass
+
 import jax
 import numpy as np
 
@@ -8,6 +10,7 @@ from bayesmm.engines import Draws
 from bayesmm.results import Fit
 
 
+@dataclass(frozen=True)
 class Nearby:
     """An engine of independent draws near the priors: no posterior, and no sampler to compile."""
 

@@ -36,7 +36,6 @@ from bayesmm.results.convert import dimensions
 N = 48
 
 
-@dataclass(frozen=True)
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     rng = np.random.default_rng(4)
