@@ -104,38 +104,22 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 )
 
 
-#: What other packages call them.
+#: What else they are called, beside the names in `Family.elsewhere`.
 OTHER_NAMES: Mapping[str, str] = {
     "normal": "gaussian",
-    "t": "student",
-    "t_family": "student",
     "student_t": "student",
     "studentt": "student",
-    "skewnormal": "skew_normal",
-    "asym_laplace": "asymmetric_laplace",
-    "asymmetriclaplace": "asymmetric_laplace",
     "quantile": "asymmetric_laplace",
     "exgauss": "exgaussian",
     "ex_gaussian": "exgaussian",
-    "vonmises": "von_mises",
-    "wald": "inverse_gaussian",
-    "inverse.gaussian": "inverse_gaussian",
     "inversegaussian": "inverse_gaussian",
-    "Gamma": "gamma",
     "log_normal": "lognormal",
     "logistic": "bernoulli",
     "nb": "negbinomial",
     "nb2": "negbinomial",
-    "nbinom2": "negbinomial",
     "negative_binomial": "negbinomial",
-    "negativebinomial": "negbinomial",
     "nb1": "negbinomial1",
-    "nbinom1": "negbinomial1",
-    "genpois": "generalized_poisson",
-    "compois": "com_poisson",
-    "betabinomial": "beta_binomial",
     "betabinom": "beta_binomial",
-    "beta_family": "beta",
     "ordinal": "cumulative",
     "ordered": "cumulative",
     "clm": "cumulative",
@@ -168,7 +152,8 @@ def get(family: str | Family, link: str | Mapping[str, str] | None = None) -> Fa
     """
     if isinstance(family, str):
         if family not in FAMILIES:
-            meant = OTHER_NAMES.get(family)
+            called = {name: f.name for f in FAMILIES.values() for _, name in f.elsewhere}
+            meant = {**called, **OTHER_NAMES}.get(family)
             hint = f" Write {meant!r}." if meant else did_you_mean(family, FAMILIES)
             raise FamilyError(
                 f"family {family!r} is not known.{hint} "

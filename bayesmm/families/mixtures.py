@@ -117,13 +117,25 @@ _WITH_ZEROS = {POSITIVE: (NONNEGATIVE, 1.0), UNIT_OPEN: (UNIT_FROM_ZERO, 0.5)}
 
 # For the documentation: what other packages call mixtures that they have.
 _ELSEWHERE = {
-    "zero_inflated_poisson": _names("zero_inflated_poisson", Bambi="zero_inflated_poisson"),
-    "zero_inflated_negbinomial": _names(
-        "zero_inflated_negbinomial", Bambi="zero_inflated_negativebinomial"
+    "zero_inflated_poisson": _names(
+        "zero_inflated_poisson",
+        glmmTMB="poisson with ziformula",
+        Bambi="zero_inflated_poisson",
     ),
-    "zero_inflated_binomial": _names("zero_inflated_binomial", Bambi="zero_inflated_binomial"),
-    "zero_inflated_beta_binomial": _names("zero_inflated_beta_binomial"),
-    "zero_inflated_beta": _names("zero_inflated_beta"),
+    "zero_inflated_negbinomial": _names(
+        "zero_inflated_negbinomial",
+        glmmTMB="nbinom2 with ziformula",
+        Bambi="zero_inflated_negativebinomial",
+    ),
+    "zero_inflated_binomial": _names(
+        "zero_inflated_binomial",
+        glmmTMB="binomial with ziformula",
+        Bambi="zero_inflated_binomial",
+    ),
+    "zero_inflated_beta_binomial": _names(
+        "zero_inflated_beta_binomial", glmmTMB="betabinomial with ziformula"
+    ),
+    "zero_inflated_beta": _names("zero_inflated_beta", glmmTMB="beta_family with ziformula"),
     "hurdle_poisson": _names("hurdle_poisson", glmmTMB="truncated_poisson", Bambi="hurdle_poisson"),
     "hurdle_negbinomial": _names(
         "hurdle_negbinomial", glmmTMB="truncated_nbinom2", Bambi="hurdle_negativebinomial"

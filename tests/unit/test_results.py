@@ -6,7 +6,7 @@ independent draws near the priors, and so compiles no sampler.
 
 import contextlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import arviz as az
 import jax
