@@ -153,10 +153,11 @@ def specify(
     """
     known = _known_error(family, layout, response)
     levels = schema.grouping(response.by).labels if response.by else ()
-    slots = [
-        *_slots(family, layout, design),
-        *_number_slots(family, layout, design, levels, known),
-    ]
+    counted, scale, smallest = _training_scale(family, design)
+    slots: list[Slot] = []
+    for names, rows in zip(layout, design.predictors, strict=True):
+        slots += _predictor_slots(family, names, rows, scale, counted)
+    slots += _number_slots(family, layout, scale, smallest, levels, known)
     if not slots:
         raise DataError(
             f"The model {formula.texts[0]!r} has nothing to estimate: no coefficient, no group and "
@@ -235,9 +236,7 @@ def response_scale(y: np.ndarray, family: Family, offset: np.ndarray | float = 0
     return Scale(float(np.median((linked - offset)[usable])), s, 1.0, residual, sd)
 
 
-def _training_scale(
-    family: Family, layout: Sequence[PredictorLayout], design: Design
-) -> tuple[Any, Scale, float]:
+def _training_scale(family: Family, design: Design) -> tuple[Any, Scale, float]:
     """The rows that count, the scale of the response in them, and the smallest response."""
     counted = slice(None) if design.weights is None else design.weights > 0
     y = np.asarray(design.y)
@@ -246,17 +245,11 @@ def _training_scale(
     return counted, response_scale(y[counted], family, offset[counted]), smallest
 
 
-def _slots(family: Family, layout: Sequence[PredictorLayout], design: Design) -> Iterator[Slot]:
-    """What the predictors need."""
-    counted, scale, _ = _training_scale(family, layout, design)
-    for names, rows in zip(layout, design.predictors, strict=True):
-        yield from _predictor_slots(family, names, rows, scale, counted)
-
-
 def _number_slots(
     family: Family,
     layout: Sequence[PredictorLayout],
-    design: Design,
+    scale: Scale,
+    smallest: float,
     levels: Sequence[Any],
     known: str | None,
 ) -> Iterator[Slot]:
@@ -264,12 +257,13 @@ def _number_slots(
 
     Parameters
     ----------
+    scale, smallest : Scale, float
+        The scale of the response, and its smallest value.
     levels : sequence
         The levels that have thresholds of their own, if any.
     known : str or None
         A parameter that is given by the data.
     """
-    _, scale, smallest = _training_scale(family, layout, design)
     modelled = {family.parameter(names.parameter).name for names in layout}
     held = dict(family.fixed)
     for parameter in family.parameters:

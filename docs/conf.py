@@ -5,10 +5,19 @@ uv run --group docs sphinx-build -W -b html docs docs/_build/html
 
 import importlib.metadata
 import os
+import shutil
+from pathlib import Path
 
 # For the kernels that execute the pages: no progress bars, and no word from tqdm on ipywidgets.
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
+
+# The notebooks of examples/ are pages too, with the outputs that they are committed with.
+here = Path(__file__).parent
+shutil.rmtree(here / "_examples", ignore_errors=True)
+(here / "_examples").mkdir()
+for notebook in (here.parent / "examples").glob("*.ipynb"):
+    shutil.copy2(notebook, here / "_examples")
 
 project = "bayesmm"
 author = "The bayesmm developers"
@@ -28,13 +37,14 @@ highlight_language = "none"
 # Pages are executed where their cells changed, which says nothing of the package: delete
 # docs/_build after changing that. An error in a cell fails the build.
 nb_execution_mode = "cache"
+nb_execution_excludepatterns = ["_examples/*"]
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_show_tb = True
 nb_merge_streams = True
 
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
