@@ -228,7 +228,7 @@ class Model:
         """
         draws = whole_number("draws", draws, 1)
         key = make_key(seed)
-        batch = min(draws, at_once(self._rows))
+        batch = min(draws, at_once(self._prepared.numbers_per_draw))
         use_compilation_cache()
         with jax.enable_x64(True):
             keys = jax.random.split(key, draws)

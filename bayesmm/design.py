@@ -10,13 +10,14 @@ Arrays are NumPy float64: JAX arrays made outside the float64 scope would be flo
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import jax
 import numpy as np
 
 from bayesmm.errors import DataError, FormulaError, listing
 from bayesmm.families import Family
-from bayesmm.formula import Columns, Formula, Terms
+from bayesmm.formula import Columns, Formula, Response, Terms
 from bayesmm.layout import PredictorLayout, expand_predictors, predictor_layout
 from bayesmm.response import ResponseData, read_known, read_response
 from bayesmm.schema import Frame, Schema, read_schema
@@ -208,8 +209,8 @@ class DesignBuilder:
             predictors.append(PredictorDesign(X, centre, offset, tuple(groups)))
         by = {} if self._by is None else {"by": index[self._by]}
         if response is None:
-            assert self.formula.response is not None  # `train` refused a formula without one
-            known = read_known(self.formula.response, frame, self.family, self.functions)
+            left = cast(Response, self.formula.response)  # `train` refused a formula without one
+            known = read_known(left, frame, self.family, self.functions)
             return Design(tuple(predictors), data=known | by)
         return Design(tuple(predictors), response.values, response.data | by, response.weights)
 

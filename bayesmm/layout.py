@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bayesmm.errors import FamilyError, FormulaError, did_you_mean, listing
-from bayesmm.families import Family
+from bayesmm.families import FAMILIES, Family
 from bayesmm.formula import CATEGORY_SPECIFIC, Columns, Formula, Predictor
 
 
@@ -170,6 +170,11 @@ def check_parameters(formula: Formula, family: Family, *, categories: bool = Tru
     main = family.parameters[0]
     for predictor in formula.predictors[1:]:
         name = predictor.parameter
+        if name in known and dict(family.fixed).get(name) != names[name].fixed:
+            raise FamilyError(
+                f"There is a formula for {name!r}, which the family holds at "
+                f"{dict(family.fixed)[name]:g}. Leave one of them out."
+            )
         if name in known or (not categories and name.startswith(f"{main.name}_")):
             continue
         if name in names:
@@ -180,12 +185,16 @@ def check_parameters(formula: Formula, family: Family, *, categories: bool = Tru
                 else "is estimated as it is, and takes no formula"
             )
             raise FamilyError(f"There is a formula for {name!r}, which {why}.")
-        what = "There is a formula for"
+        able = [f.name for f in FAMILIES.values() if name in f.parameter_names]
+        others = f" Families that have it are {listing(able, 20)}." if able else ""
         if name == CATEGORY_SPECIFIC:
-            what = "cs() stands for category-specific effects,"
+            raise FamilyError(
+                f"cs() gives every threshold an effect of its own, and family={family.name!r} "
+                f"takes none.{others}"
+            )
         raise FamilyError(
-            f"{what} {name!r}, which family={family.name!r} does not have."
-            f"{did_you_mean(name, known)} Its parameters are {listing(known)}."
+            f"There is a formula for {name!r}, which family={family.name!r} does not have."
+            f"{did_you_mean(name, known)} Its parameters are {listing(known)}.{others}"
         )
 
 
@@ -229,7 +238,9 @@ def predictor_layout(
         layouts.append(GroupLayout(name, predictor.parameter, effects, terms, tuple(spans)))
     common, parameter = evaluated[predictor.common], family.parameter(predictor.parameter)
     first = 0 if parameter.intercept else 1
-    holder = family.intercept_holder if parameter is family.parameters[0] else None
+    holder = family.intercept_holder
+    if holder and parameter is not family.parameters[0] and parameter.labels is not holder.labels:
+        holder = None
     if parameter.labels and common.offset is not None:
         raise FormulaError(f"{parameter.name!r} has one value for each threshold, and no offset.")
     return PredictorLayout(

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from bayesmm.errors import FormulaError, NewLevelsError, listing
 from bayesmm.families import Family
 from bayesmm.formula import (
     Formula,
+    Response,
     columns_of,
     evaluate,
     optional_columns,
@@ -31,6 +32,9 @@ from bayesmm.model.program import Parameterization
 from bayesmm.response import ResponseData, known_columns
 from bayesmm.schema import Frame, Missing, column_names, read_frame
 from bayesmm.spec import ModelSpec, specify
+
+#: How many numbers a distribution function holds for a row: it is a sum or an integral.
+DISTRIBUTION_FUNCTION_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,15 @@ class Prepared:
             spec.response, spec.family, spec.layout, structures, spec.numbers, parameterization
         )
 
+    @property
+    def numbers_per_draw(self) -> int:
+        """How many numbers the density of all rows holds for one draw, within a factor of a few."""
+        family, response = self.spec.family, self.response
+        width = family.width * max(1, len(family.categories))
+        if response.data.keys() & {"lower", "upper", "left", "right", "interval"}:
+            width *= DISTRIBUTION_FUNCTION_WIDTH
+        return width * len(response.values)
+
     @cached_property
     def inputs(self) -> Inputs:
         """The numbers of the NumPyro model."""
@@ -88,8 +101,8 @@ class Prepared:
         NewLevelsError
             For a level of a group that the model has not seen.
         """
-        formula, response = self.spec.formula, self.spec.formula.response
-        assert response is not None  # `prepare` refused a formula without one
+        formula = self.spec.formula
+        response = cast(Response, formula.response)  # a formula without one was refused
         names = [name for p in formula.predictors for name in predictor_columns(p)]
         names += known_columns(response)
         own = response_columns(replace(response, additions=()))

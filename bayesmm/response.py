@@ -113,7 +113,18 @@ def read_response(
         )
     rows = frame.index.tolist()
     trials = data.data.get("trials")
-    kind.validate(data.values, response.name, family.name, trials, rows=rows)
+    censored = np.zeros(len(data.values), dtype=bool)
+    for word in _STATUSES[1:]:
+        censored |= data.data.get(word, False)
+    # Of a censored row only a limit is known, which need not be a possible response itself.
+    exact = np.flatnonzero(~censored)
+    kind.validate(
+        data.values[exact],
+        response.name,
+        family.name,
+        None if trials is None else trials[exact],
+        rows=[rows[i] for i in exact] if censored.any() else rows,
+    )
     if kind.columns and kind.integer:
         data = data.with_data(trials=data.values.sum(axis=1))
     _check_bounds(data, context)
@@ -268,6 +279,7 @@ def _categories(value: np.ndarray | pd.Categorical, context: _Context) -> Respon
     if isinstance(getattr(value, "dtype", None), pd.CategoricalDtype):
         category = pd.Categorical(value)
         codes, labels = np.asarray(category.codes), [str(level) for level in category.categories]
+        _check_order(category, context)
         empty = context.frame.unused.get(response.expression.strip("`"), ())
         if empty:
             warn(
@@ -284,9 +296,7 @@ def _categories(value: np.ndarray | pd.Categorical, context: _Context) -> Respon
                 "or a category of the data frame."
             )
         labels = [f"{level:.0f}" for level in distinct]
-        gaps = sorted(
-            set(range(int(distinct[0]), int(distinct[-1]) + 1)) - set(distinct.astype(int))
-        )
+        gaps = [f"{level + 1:.0f}" for level in distinct[:-1][np.diff(distinct) > 1]]
         if family.response.categories == "ordered" and gaps and len(distinct) <= MAX_CATEGORIES:
             raise DataError(
                 f"The response {name!r} has gaps in its categories: {listing(labels, 20)}, and "
@@ -296,11 +306,29 @@ def _categories(value: np.ndarray | pd.Categorical, context: _Context) -> Respon
             )
     if not 2 <= len(labels) <= MAX_CATEGORIES:
         raise DataError(
-            f"The response {name!r} has {len(labels)} categories; family={family.name!r} takes "
-            f"from 2 to {MAX_CATEGORIES}."
+            f"The response {name!r} has {len(labels)} different values; family={family.name!r} "
+            f"takes from 2 to {MAX_CATEGORIES} categories."
             + (" For a count use 'poisson' or 'negbinomial'." if len(labels) > 2 else "")
         )
     return ResponseData(codes.astype(np.float64), categories=tuple(labels))
+
+
+def _check_order(category: pd.Categorical, context: _Context) -> None:
+    """An ordinal response needs an order that somebody gave: the alphabet's is seldom it."""
+    name, frame = context.response.name, context.frame
+    column = context.response.expression.strip("`")
+    if context.family.response.categories != "ordered" or column not in frame.unordered:
+        return
+    levels = [str(level) for level in category.categories]
+    advice = (
+        f"Say the order: data[{column!r}] = pd.Categorical(data[{column!r}], "
+        f"categories={levels}, ordered=True), the levels from lowest to highest."
+    )
+    if len(levels) < 3:
+        return
+    if frame.unordered[column] == "text":
+        raise DataError(f"The response {name!r} is text, whose categories have no order. {advice}")
+    warn(f"The response {name!r} is a category without order; taken is {listing(levels)}. {advice}")
 
 
 def _columns(context: _Context, further) -> ResponseData:
@@ -411,7 +439,7 @@ def _censored(data: ResponseData, context: _Context, texts: Mapping[str, str]) -
     if unknown.any():
         raise DataError(
             f"censored({name}, {texts['status']}): the status of a row is one of "
-            f"{listing(_STATUSES)} (or 0, -1, 1, 2), and {status[unknown][0]!r} is in "
+            f"{listing(_STATUSES)} (or 0, -1, 1, 2), and {str(status[unknown][0])!r} is in "
             f"{context.first(unknown)}."
         )
     masks = {word: status == word for word in _STATUSES[1:] if (status == word).any()}
@@ -460,6 +488,10 @@ def _check_bounds(data: ResponseData, context: _Context) -> None:
     for bound, outside in (("lower", np.less), ("upper", np.greater)):
         if bound in data.data:
             bad = outside(data.values, data.data[bound])
+            limit = "right" if bound == "upper" else "left"
+            if limit in data.data and not context.family.response.integer:
+                # Beyond the bound there is nothing that the row could have been.
+                bad |= data.data[limit] & (data.values == data.data[bound])
             if bad.any():
                 first = int(np.argmax(bad))
                 raise DataError(

@@ -119,12 +119,16 @@ class Frame:
         How many incomplete rows were left out.
     unused : dict of str to tuple of str
         Levels of category columns that no row has.
+    unordered : dict of str to str
+        Columns of categories that nobody gave an order: ``"text"``, or ``"category"`` for a
+        category column that is not declared to be ordered.
     """
 
     columns: pd.DataFrame
     index: np.ndarray
     dropped: int = 0
     unused: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unordered: dict[str, str] = field(default_factory=dict)
 
 
 def read_frame(
@@ -211,7 +215,9 @@ def read_frame(
             )
     unused = {name: _unused(frame[name], pd.Series(table[name])) for name in variables}
     unused = {name: levels for name, levels in unused.items() if levels}
-    return Frame(table, _row_labels(index[kept]), n_missing, unused)
+    kinds = {name: _lack_of_order(frame[name], pd.Series(table[name])) for name in variables}
+    unordered = {name: kind for name, kind in kinds.items() if kind}
+    return Frame(table, _row_labels(index[kept]), n_missing, unused, unordered)
 
 
 def column_names(data: Any) -> list[str]:
@@ -398,6 +404,16 @@ def _unused(series: nw.Series, column: pd.Series) -> tuple[str, ...]:
         return ()
     used = {str(level) for level in column.cat.categories}
     return tuple(str(level) for level in declared if str(level) not in used)
+
+
+def _lack_of_order(series: nw.Series, column: pd.Series) -> str:
+    """``"text"`` or ``"category"`` for categories whose order nobody gave, else nothing."""
+    if not isinstance(column.dtype, pd.CategoricalDtype) or isinstance(series.dtype, nw.Enum):
+        return ""
+    native = series.to_native()
+    if isinstance(native, pd.Series) and isinstance(native.dtype, pd.CategoricalDtype):
+        return "" if native.cat.ordered else "category"
+    return "category" if isinstance(series.dtype, nw.Categorical) else "text"
 
 
 def _row_labels(index: pd.Index) -> np.ndarray:

@@ -156,7 +156,7 @@ def specify(
     counted, scale, smallest = _training_scale(family, design)
     slots: list[Slot] = []
     for names, rows in zip(layout, design.predictors, strict=True):
-        slots += _predictor_slots(family, names, rows, scale, counted)
+        slots += _predictor_slots(family, names, rows, scale, smallest, counted)
     slots += _number_slots(family, layout, scale, smallest, levels, known)
     if not slots:
         raise DataError(
@@ -184,6 +184,11 @@ def _known_error(
     if "se" not in response.data or response.adds_error:
         return None
     name = family.known_error
+    if name in dict(family.fixed):
+        raise FamilyError(
+            f"The family holds {name!r} at {dict(family.fixed)[name]:g}, and se() gives it. Leave "
+            "one of them out, or write se(y, s, sigma=True) to have the two errors added."
+        )
     if any(names.parameter == name for names in layout):
         raise FamilyError(
             f"There is a formula for {name!r}, which se() gives. Leave one of them out, or write "
@@ -210,8 +215,9 @@ def response_scale(y: np.ndarray, family: Family, offset: np.ndarray | float = 0
     """
     if family.response.categories or family.response.columns:
         return Scale(0.0, UNIT_SCALE, 1.0, UNIT_SCALE, UNIT_SCALE)
-    if family.base is not None and (y != 0).any():
-        # The zeros of a mixture say nothing of the rest; the limits of a proportion have no logit.
+    # The zeros of a mixture say nothing of the rest, and amounts of 0 have no logarithm.
+    linked = family.location != "identity" or not family.link("mu").is_identity
+    if (y != 0).any() and (family.base is not None or (linked and not family.response.integer)):
         y, offset = y[y != 0], np.broadcast_to(offset, y.shape)[y != 0]
     y = np.asarray(get_link(family.location).forward(y), dtype=np.float64)
     peak = float(np.abs(y).max()) or 1.0
@@ -241,8 +247,15 @@ def _training_scale(family: Family, design: Design) -> tuple[Any, Scale, float]:
     counted = slice(None) if design.weights is None else design.weights > 0
     y = np.asarray(design.y)
     offset = np.broadcast_to(design.predictors[0].offset, y.shape[:1])
-    smallest = float(y[counted].min())
+    possible = y[counted][
+        ~(family.base or family).response.check(y[counted], _trials(design, counted))
+    ]
+    smallest = float(possible.min()) if possible.size else math.nan
     return counted, response_scale(y[counted], family, offset[counted]), smallest
+
+
+def _trials(design: Design, counted: Any) -> np.ndarray | None:
+    return design.data["trials"][counted] if "trials" in design.data else None
 
 
 def _number_slots(
@@ -311,7 +324,12 @@ def _level_slots(name: str, support: str, levels: Sequence[str], prior: Prior) -
 
 
 def _predictor_slots(
-    family: Family, names: PredictorLayout, rows: PredictorDesign, scale: Scale, counted: Any
+    family: Family,
+    names: PredictorLayout,
+    rows: PredictorDesign,
+    scale: Scale,
+    smallest: float,
+    counted: Any,
 ) -> Iterator[Slot]:
     main = names.main
     spread = scale.spread if main else 1.0
@@ -322,7 +340,7 @@ def _predictor_slots(
         default = (
             student_t(3, scale.location, scale.s)
             if main
-            else _parameter_prior(parameter.intercept_prior, parameter, family, scale)
+            else _parameter_prior(parameter.intercept_prior, parameter, family, scale, smallest)
         )
         variable = names.variable("Intercept")
         yield Slot(variable, None, "real", (variable,), default)
@@ -376,7 +394,10 @@ def _parameter_prior(
     smallest: float = math.nan,
 ) -> Prior:
     """A parameter's default prior, with the words in its record replaced by the data's numbers."""
-    words = {"scale": scale.residual, "min": smallest}
+    words = {"scale": scale.residual, "min": smallest, "sqrt(scale)": math.sqrt(scale.residual)}
+    if "link(min/2)" in record[1]:
+        half = smallest / 2
+        words["link(min/2)"] = float(family.link(parameter.name).forward(half))
     if "link(sd)" in record[1]:  # links are JAX functions, and the first use of one takes a while
         words["link(sd)"] = float(family.link(parameter.name).forward(scale.sd))
     return Prior.of(*resolve_prior(record, words))
@@ -399,6 +420,7 @@ def _check_names(spec: ModelSpec) -> None:
     if spec.family.response.categories or spec.family.response.columns:
         names.append(CATEGORY_DIM)
     groups = [group.name for layout in spec.layout for group in layout.groups]
+    groups += [spec.by] if spec.by else []
     for kind, name in [*(("group", g) for g in groups), ("response", spec.response)]:
         if name in names:
             raise DataError(
@@ -415,6 +437,12 @@ def _check_names(spec: ModelSpec) -> None:
             f"The response {spec.response!r} is also a grouping factor. Leave "
             f"(... | {spec.response}) out."
         )
+    for label in spec.family.categories:
+        if "/" in label:  # it would be part of the name of a variable
+            raise DataError(
+                f"The category {label!r} of the response holds a '/', which no variable of a "
+                "result can. Rename the category."
+            )
     for name in (column.name for column in spec.schema.columns):
         if name in dims:
             raise DataError(

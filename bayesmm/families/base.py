@@ -43,8 +43,9 @@ type PriorRecord = tuple[str, tuple[float | str, ...]]
 
 #: What a default prior may leave open until the data are known: ``"scale"``, the scale s of the
 #: response; ``"link(sd)"``, the standard deviation of the response put through the link of the
-#: parameter that the prior belongs to; ``"min"``, the smallest response.
-PRIOR_WORDS = ("scale", "link(sd)", "min")
+#: parameter that the prior belongs to; ``"min"``, the smallest response, and ``"link(min/2)"``,
+#: half of it put through that link; ``"sqrt(scale)"``.
+PRIOR_WORDS = ("scale", "link(sd)", "min", "link(min/2)", "sqrt(scale)")
 
 #: The default for the intercept of a parameter that has a formula, on the link scale.
 INTERCEPT_PRIOR: PriorRecord = ("StudentT", (3.0, 0.0, 2.5))
@@ -213,6 +214,9 @@ class Family:
         For a mixture with extra zeros (or ones): the family without them.
     structural_zero : callable, optional
         ``structural_zero(values)``: log P(the zero is structural | y = 0), for a zero inflation.
+    width : int
+        How many numbers the density of one row holds while it is computed, where that is more than
+        a few tens: work over many draws and rows is cut into accordingly smaller chunks.
     about : str
         What the parameters mean, for the table in the documentation.
     elsewhere : tuple of (str, str)
@@ -248,6 +252,7 @@ class Family:
     known_error: str | None = field(default=None, repr=False)
     base: "Family | None" = field(default=None, repr=False)
     structural_zero: Callable[[Values], Any] | None = field(default=None, repr=False)
+    width: int = field(default=1, repr=False)
     about: str = field(default="", repr=False)
     elsewhere: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     links: tuple[tuple[str, str], ...] = ()

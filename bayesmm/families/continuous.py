@@ -339,7 +339,7 @@ student = Family(
     log_cdf=_log_cdf,
     log_sf=_log_sf,
     known_error="sigma",
-    about="mean mu, scale sigma, nu degrees of freedom; variance sigma^2 nu/(nu - 2)",
+    about="location mu, scale sigma, nu degrees of freedom; variance sigma^2 nu/(nu - 2)",
     elsewhere=(("brms", "student"), ("glmmTMB", "t_family"), ("Bambi", "t")),
 )
 

@@ -486,6 +486,7 @@ generalized_poisson = Family(
 _com_log_cdf, _com_log_sf = tails_of_counts(_com_poisson_tails)
 com_poisson = Family(
     name="com_poisson",
+    width=1500,
     parameters=(
         _MU,
         # The Poisson in the middle.

@@ -169,6 +169,7 @@ def _record(prefix, name, base, **fields):
         parameters=(*base.parameters, _probability(name)),
         location=base.location,
         base=base,
+        width=base.width,
         elsewhere=_ELSEWHERE.get(f"{prefix}_{base.name}", ()),
         links=base.links,
         fixed=base.fixed,

@@ -317,6 +317,15 @@ _SHAPE = Parameter(
     "shape", links=("log", "softplus"), support="positive", prior=("InverseGamma", (0.4, 0.3))
 )
 
+# In the unit of the response: var = mu^3 / shape.
+_SHAPE_IN_UNITS = Parameter(
+    "shape",
+    links=("log", "softplus"),
+    support="positive",
+    prior=("HalfStudentT", (1.0, "scale")),
+    intercept_prior=("StudentT", (3.0, "link(sd)", 2.5)),
+)
+
 _log_cdf, _log_sf = tails_above(_lognormal_tails, _zero)
 lognormal = Family(
     name="lognormal",
@@ -343,6 +352,7 @@ shifted_lognormal = Family(
             links=("log", "softplus"),
             support="positive",
             prior=("Uniform", (0.0, "min")),
+            intercept_prior=("StudentT", (3.0, "link(min/2)", 1.0)),
         ),
     ),
     response=POSITIVE,
@@ -401,7 +411,7 @@ weibull = Family(
 _log_cdf, _log_sf = tails_above(_inverse_gaussian_tails, _zero)
 inverse_gaussian = Family(
     name="inverse_gaussian",
-    parameters=(_MU, _SHAPE),
+    parameters=(_MU, _SHAPE_IN_UNITS),
     response=POSITIVE,
     distribution=lambda v: InverseGaussianLog(v.log("mu"), v.log("shape")),
     mean=lambda v: v.mu,

@@ -143,10 +143,15 @@ def _log_sum(centre, p, q):
 
 tweedie = Family(
     name="tweedie",
+    width=400,
     parameters=(
         Parameter("mu", links=("log", "identity", "sqrt", "softplus"), support="positive"),
         Parameter(
-            "phi", links=("log", "softplus"), support="positive", prior=("LogNormal", (0.0, 2.0))
+            # phi has the unit of the response to the power 2 - p, which is 1/2 for p = 1.5.
+            "phi",
+            links=("log", "softplus"),
+            support="positive",
+            prior=("HalfStudentT", (1.0, "sqrt(scale)")),
         ),
         Parameter(
             "power",

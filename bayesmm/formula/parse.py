@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from formulae.expr import Assign, Call, Grouping, Literal, Unary, Variable
+from formulae.expr import Assign, Binary, Call, Grouping, Literal, Unary, Variable
 
 from bayesmm.errors import FormulaError
 from bayesmm.formula.algebra import Sum, expand, expand_text, group_text
@@ -243,6 +243,13 @@ def _response(
             raise source.error("this is a formula with no response: write y ~ ...", 0)
         return None
     node = read_tree(source, tokens)
+    if isinstance(node, Binary) and node.operator.kind == "PIPE":
+        raise source.error(
+            "what is said of the response stands around it: prop(y, n) for y | trials(n), "
+            "censored(y, status), truncated(y, lower, upper), weighted(y, w), se(y, s), "
+            "thresholds(y, item)",
+            node.operator.start,
+        )
     additions: list[tuple[str, tuple[tuple[str, str], ...]]] = []
     while isinstance(node, (Call, Grouping)):
         if isinstance(node, Grouping):

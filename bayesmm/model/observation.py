@@ -16,7 +16,7 @@ of F and S is small, so that limits far out in a tail keep their digits.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -56,15 +56,15 @@ def observed(
     """
     if not any(name in data for name in (*_CENSORED, *_TRUNCATED)):
         return distribution
-    assert family.log_cdf is not None  # refused when the response was read
-    assert family.log_sf is not None
-    log_cdf, log_sf = family.log_cdf, family.log_sf
+    # A family without them was refused when the response was read.
+    log_cdf, log_sf = cast(Callable, family.log_cdf), cast(Callable, family.log_sf)
     return Observed(
         distribution,
         lambda y: log_cdf(values, y),
         lambda y: log_sf(values, y),
         data,
         integer=family.response.integer,
+        atoms=family.base is not None,
     )
 
 
@@ -85,6 +85,8 @@ class Observed(dist.Distribution):
         With some of ``left``, ``right``, ``interval``, ``interval_upper``, ``lower``, ``upper``.
     integer : bool
         Whether the response is a whole number, so that bounds belong to what they enclose.
+    atoms : bool
+        Whether single values, such as 0, have a probability of their own.
     """
 
     arg_constraints: dict = {}
@@ -93,7 +95,7 @@ class Observed(dist.Distribution):
     #: Halvings of the interval of such a draw; enough for any float.
     halvings = 1100
 
-    def __init__(self, base, log_cdf, log_sf, data, *, integer, validate_args=None):
+    def __init__(self, base, log_cdf, log_sf, data, *, integer, atoms=False, validate_args=None):
         self.base, self.integer = base, integer
         self.log_cdf: Callable = log_cdf
         self.log_sf: Callable = log_sf
@@ -105,7 +107,8 @@ class Observed(dist.Distribution):
         lower, upper = data.get("lower"), data.get("upper")
         self.above = self.upto = None
         if lower is not None:
-            self.above = jnp.broadcast_to(jnp.ceil(lower) - 1.0 if integer else lower, shape)
+            below = jnp.ceil(lower) - 1.0 if integer else _just_below(lower) if atoms else lower
+            self.above = jnp.broadcast_to(below, shape)
         if upper is not None:
             self.upto = jnp.broadcast_to(jnp.floor(upper) if integer else upper, shape)
         super().__init__(shape, base.event_shape, validate_args=validate_args)
@@ -123,20 +126,33 @@ class Observed(dist.Distribution):
         ends = {
             "left": lambda: (self.above, value),
             "right": lambda: (value, self.upto),
-            "interval": lambda: (value, self.data["interval_upper"]),
+            "interval": lambda: self._cut(value, self.data["interval_upper"]),
         }
+        censored = [self.data[name] for name in _CENSORED if name in self.data]
+        if censored:
+            # What is recorded of a censored row may have no density, such as 0: there another is
+            # evaluated, and not used.
+            exact = ~jnp.any(jnp.stack(censored), axis=0)
+            inside = jnp.where(exact, value, value[jnp.argmax(exact)])
+        else:
+            inside = value
         for name in _CENSORED:
             if name in self.data:
                 rows, (a, b) = self.data[name], ends[name]()
-                found = jnp.where(rows, self.log_between(a, b, value), found)
+                found = jnp.where(rows, self.log_between(a, b, inside), found)
                 special = special | rows
-        found = jnp.where(special, found, self.base.log_prob(value))
+        found = jnp.where(special, found, self.base.log_prob(inside))
         if not self.truncated:
             return found
-        log_chance = self.log_between(self.above, self.upto, value)
+        log_chance = self.log_between(self.above, self.upto, inside)
         # Bounds that exclude all: no draw of the parameters can have made the row.
         possible = log_chance > -jnp.inf
         return jnp.where(possible, found - jnp.where(possible, log_chance, 0.0), -jnp.inf)
+
+    def _cut(self, a, b):
+        """The part of an interval that lies within the bounds."""
+        a = a if self.above is None else jnp.maximum(a, self.above)
+        return a, b if self.upto is None else jnp.minimum(b, self.upto)
 
     def log_between(self, a, b, inside):
         """Return log P(a < Y <= b), from the tail in which the interval lies.
@@ -242,6 +258,12 @@ def _nearer_tail(a, b):
     is_left = log_cdf_b < log_sf_a
     larger = jnp.where(is_left, log_cdf_b, log_sf_a)
     return larger, jnp.where(is_left, log_cdf_a, log_sf_b)
+
+
+def _just_below(x):
+    """The next float below, of the normal ones."""
+    tiny = jnp.finfo(jnp.result_type(x, float)).tiny
+    return jnp.where(jnp.abs(x) < 2.0 * tiny, x - 2.0 * tiny, jnp.nextafter(x, -jnp.inf))
 
 
 def _repeated(draw: Callable, size: int) -> Callable:

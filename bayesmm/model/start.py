@@ -51,7 +51,8 @@ def starting_region(model: Callable, inputs: Any) -> tuple[dict, dict]:
 def _spread(prior: dist.Distribution) -> tuple[Any, Any]:
     """Centre and half-width of the start, unconstrained."""
     shape = prior.batch_shape + prior.event_shape
-    if prior.support is constraints.ordered_vector:
+    own = prior.base_dist if isinstance(prior, dist.Independent) else prior
+    if own.support is constraints.ordered_vector:
         # Steps of 1, around 0: the first number, then the logarithms of the steps.
         first = -0.5 * (shape[-1] - 1)
         return jnp.zeros(shape).at[..., 0].set(first), 0.5

@@ -98,7 +98,7 @@ def to_datatree(
     """
     shape = next(iter(draws.positions.values())).shape[:2]
     flat = {k: v.reshape(-1, *v.shape[2:]) for k, v in draws.positions.items()}
-    batch = at_once(len(prepared.response.values))
+    batch = at_once(prepared.numbers_per_draw)
     with jax.enable_x64(True):
         start = time.perf_counter()
         summarise = executable(_summariser(program, log_likelihood, batch), flat, prepared.inputs)

@@ -215,7 +215,7 @@ class Fit:
         quantities = flat(posterior)
         family, layout = self.spec.family, self.spec.layout
         design = self._prepared.design
-        batch = at_once(len(self._prepared.response.values))
+        batch = at_once(self._prepared.numbers_per_draw)
         use_compilation_cache()
         with jax.enable_x64(True):
             keys = jax.random.split(

@@ -38,7 +38,8 @@ def loo(prepared: Prepared, idata: xr.DataTree, posterior: xr.Dataset, **kwargs)
     options = {"reff": _relative_efficiency(posterior), **kwargs, "pointwise": True}
     few = posterior[["Intercept"]] if "Intercept" in posterior else posterior
     rows = np.flatnonzero(telling(prepared))
-    step = at_once(shape[0] * shape[1])
+    per_row = prepared.numbers_per_draw // len(prepared.response.values)
+    step = at_once(shape[0] * shape[1] * per_row)
     parts = []
     with jax.enable_x64(True):
         quantities = jax.tree.map(jnp.asarray, flat(posterior))

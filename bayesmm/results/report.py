@@ -297,8 +297,20 @@ def _zeros_or_dispersion(evidence: _Evidence) -> Iterator[Problem]:
             continue
         correlation = float(np.corrcoef(zeros[0], dispersion[0])[0, 1])
         before, after = zeros[1], float(np.std(zeros[0]))
-        if abs(correlation) < ENTANGLED and after < before / 2:
+        entangled, unmoved = abs(correlation) >= ENTANGLED, after >= before / 2
+        if not (entangled or unmoved):
             continue
+        found = []
+        if entangled:
+            found.append(
+                f"{inflation.name} and {parameter.name} have a posterior correlation of "
+                f"{correlation:.2f}"
+            )
+        if unmoved:
+            found.append(
+                f"the sd of {inflation.name} went from {before:.2g} in its prior to no less than "
+                f"{after:.2g}"
+            )
         plainer = [
             f.name
             for f in FAMILIES.values()
@@ -308,12 +320,11 @@ def _zeros_or_dispersion(evidence: _Evidence) -> Iterator[Problem]:
         others = listing([base.name, *plainer])
         yield Problem(
             "zeros_or_dispersion",
-            f"Zero inflation and overdispersion explain the same zeros here: {inflation.name} and "
-            f"{parameter.name} have a posterior correlation of {correlation:.2f} (on the scale of "
-            f"their links), and the sd of {inflation.name} went from {before:.2g} in its prior to "
-            f"{after:.2g}.",
+            "The data hardly tell zero inflation from overdispersion, which explain the same "
+            f"zeros: {' and '.join(found)} (intercepts, on the scale of their links).",
             f"Do not read {inflation.name} as a share of structural zeros yet: compare by "
-            f"fit.loo() with the families {others}, and predictions rather than parameters.",
+            f"fit.loo() with the families {others}, or with more group terms, and compare "
+            "predictions rather than parameters.",
             note=True,
         )
 

@@ -72,6 +72,9 @@ def structural_zeros(fit: Fit, newdata: Any = None, *, draws: bool = False) -> x
         design, frame, y = prepared.design_of(newdata)
         index = frame.index
     rows = np.arange(design.rows) if y is None else np.flatnonzero(y == 0)
+    for censored in ("right", "interval"):  # above 0, although a 0 was recorded
+        if censored in design.data:
+            rows = rows[~design.data[censored][rows]]
     if rows.size == 0:
         raise DataError(f"No row has a response ({fit.spec.response}) of zero.")
     posterior = fit.whole_posterior()
@@ -80,7 +83,7 @@ def structural_zeros(fit: Fit, newdata: Any = None, *, draws: bool = False) -> x
     parts = []
     with jax.enable_x64(True):
         quantities = jax.tree.map(jnp.asarray, flat(posterior))
-        step = at_once(sample[0] * sample[1])
+        step = at_once(sample[0] * sample[1] * family.width)
         for start in range(0, len(rows), step):
             chosen = take(design, rows[start : start + step])
             found = np.asarray(

@@ -24,7 +24,7 @@ from family_contract import (
 )
 
 import bayesmm.distributions
-from bayesmm.families import ANGLE, Values, resolve_prior
+from bayesmm.families import ANGLE, PRIOR_WORDS, Values, resolve_prior
 from bayesmm.links import SUPPORTS
 
 COLUMNS = 12
@@ -163,7 +163,7 @@ def test_one_model_for_scalars_vmap_and_plates(family):
 
 @every_family
 def test_default_priors_can_be_drawn(family):
-    numbers = {"scale": 2.0, "link(sd)": 0.7, "min": 0.4}
+    numbers = {**dict.fromkeys(PRIOR_WORDS, 0.4), "scale": 2.0, "link(sd)": 0.7}
     for parameter in family.parameters:
         for record in filter(None, (parameter.prior, parameter.intercept_prior)):
             name, args = resolve_prior(record, numbers)

@@ -89,19 +89,3 @@ def test_simulated_data_give_the_parameters_back(name):
         assert (np.abs(z) < 4.5).all(), (key, value, estimate[key], sd)
         # The truth is told from nothing: the data say more than a prior of this width would.
         assert (sd < 1.5).all(), (key, sd)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_default_priors_predict_finite_responses(name):
-    family = FAMILIES[name]
-    model = bm.Model(f"{left(family)} ~ x", example(family, 60, seed=2), family)
-    found = model.prior_predictive(draws=40, seed=3)
-    y = found["prior_predictive"][model.spec.response]
-    assert np.isfinite(y).all()
-    kind = model.spec.family.response
-    values = y.to_numpy()[0]
-    if kind.categories:
-        values = values - 1  # categories without numbers are 1, 2, ...
-    trials = model._prepared.response.data.get("trials")
-    assert not any(kind.check(draw, trials).any() for draw in values)
-    assert all(np.isfinite(v).all() for v in found["prior"].data_vars.values())

@@ -78,6 +78,14 @@ def test_structural_zeros_of_trials(zeros):
     assert (more > bm.structural_zeros(fit).reindex(obs_id=more.obs_id)).all()
 
 
+def test_a_censored_zero_is_none(zeros):
+    data = zeros.assign(s=np.resize(["none", "right"], 60))
+    fit = nearby(bm.Model("censored(y, s) ~ x", data, "zero_inflated_poisson"))
+    found = bm.structural_zeros(fit)
+    exact = data.index[(data.y == 0) & (data.s == "none")]
+    np.testing.assert_array_equal(found.obs_id, exact)
+
+
 @pytest.mark.parametrize("family", ["poisson", "hurdle_poisson"])
 def test_families_without_structural_zeros(zeros, family):
     fit = nearby(bm.Model("y ~ x", zeros, family))
@@ -170,6 +178,67 @@ def test_cutpoints_are_for_the_predictors_as_given():
     moved = found[0.0].cutpoints + 5 * found[0.0].b.sel(coef="x")
     np.testing.assert_allclose(found[5.0].cutpoints, moved, rtol=1e-9)
     np.testing.assert_allclose(found[5.0].b, found[0.0].b, rtol=1e-9)
+
+
+def test_category_specific_effects_are_of_centred_predictors():
+    data = example(FAMILIES["acat"], 80, 1)
+    found = {}
+    for shift in (0.0, 2000.0):
+        model = bm.Model("y ~ cs(x)", data.assign(x=data.x + shift), "acat")
+        found[shift] = nearby(model).posterior
+    moved = found[0.0].cutpoints + 2000 * found[0.0].b_cs.sel(coef_cs="x")
+    np.testing.assert_allclose(found[2000.0].cutpoints, moved, rtol=1e-9)
+
+
+IN_UNITS = [("gaussian", "sigma"), ("exgaussian", "beta"), ("inverse_gaussian", "shape")]
+
+
+@pytest.mark.parametrize(("name", "parameter"), IN_UNITS)
+def test_default_priors_have_the_unit_of_the_response(name, parameter):
+    data = example(FAMILIES[name], 80, 4)
+    scales = []
+    for unit in (1.0, 1e-3):
+        model = bm.Model("y ~ x", data.assign(y=unit * data.y), name)
+        (prior,) = [a.prior for a in model.spec.priors if a.slot.label == parameter]
+        scales.append(dict(prior.args)["scale"])
+    np.testing.assert_allclose(scales[1] / scales[0], 1e-3, rtol=1e-9)
+
+
+def test_zeros_of_amounts_do_not_locate_the_rest():
+    data = example(FAMILIES["tweedie"], 80, 4)
+    found = [
+        dict(a.prior.args)["loc"]
+        for unit in (1.0, 1e-3)
+        for a in bm.Model("y ~ x", data.assign(y=unit * data.y), "tweedie").spec.priors
+        if a.slot.label == "Intercept"
+    ]
+    np.testing.assert_allclose(found[1] - found[0], np.log(1e-3), rtol=1e-9)
+
+
+def test_a_shift_with_a_formula_starts_below_the_smallest_response():
+    data = example(FAMILIES["shifted_lognormal"], 80, 4)
+    data["y"] = 1e-3 * data["y"]
+    model = bm.Model(["y ~ x", "shift ~ x"], data, "shifted_lognormal")
+    with jax.enable_x64(True):
+        program, inputs = model._prepared.program(), model._prepared.inputs
+        centre, _ = program.starting_region(inputs)
+        assert np.isfinite(program.log_density(centre, inputs))
+    inflated = bm.families.hurdle(bm.families.shifted_lognormal)
+    data.loc[data.index[:9], "y"] = 0.0
+    prior = bm.Model("y ~ x", data, inflated).priors.loc["shift", "prior"]
+    assert prior != "Uniform(0, 0)"
+
+
+def test_a_held_parameter_takes_no_formula(frame):
+    with pytest.raises(FamilyError, match="holds at 4"):
+        bm.Model(["real ~ x", "nu ~ x"], frame, bm.families.student(nu=4))
+
+
+@pytest.mark.parametrize("family", ["tweedie", "com_poisson"])
+def test_wide_densities_are_summarised_in_small_chunks(family):
+    data = example(FAMILIES[family], 600, 5)
+    model = bm.Model("y ~ x", data, family)
+    assert model._prepared.numbers_per_draw > 100 * 600
 
 
 MODELS = {

@@ -131,6 +131,7 @@ REFUSED = [
     ("y ~ (cs(x) | g)", 11, ["cannot vary by group"]),
     ("y ~ log(cs(x))", 8, ["cs() stands around a whole term"]),
     ("y ~ x - cs(z)", 6, ["cs() cannot be removed"]),
+    ("y | trials(n) ~ x", 2, ["prop(y, n)", "censored(y, status)"]),
     ("censored(t) ~ x", 0, ["censored(t, status)"]),
     ("weighted(truncated(y, 0, 1, 2), w) ~ x", 9, ["truncated(y, lower, upper)"]),
     ("truncated(y, lower=1, low=2) ~ x", 0, ["truncated(y, lower, upper)"]),
@@ -149,7 +150,7 @@ REFUSED = [
     ("'y' ~ x", None, ["neither"]),
     ("I(3) ~ x", 0, ["no column"]),
     ("offset(y) ~ x", 0, ["offset()", "right"]),
-    ("y | g ~ x", 0, ["column or a call"]),
+    ("y | g ~ x", 2, ["stands around it"]),
     ("foo(y) ~ x", 0, ["'foo'", "functions="]),
     ("y[1] ~ x", 3, ["level", "quotes"]),
 ]

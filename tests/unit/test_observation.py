@@ -96,6 +96,40 @@ def test_bounds_of_counts_belong_to_them():
     np.testing.assert_allclose(zero[0], 0.0, atol=1e-8)
 
 
+def test_a_bound_at_an_atom_includes_it():
+    """P(lower <= Y <= upper), with the zeros of a hurdle at the lower bound."""
+    data = {"y": [0.0, 1.0, 2.5]}
+    given = {"b": [0.3], "shape": 1.4, "hu": 0.3}
+    plain = log_lik("y ~ 1", data, "hurdle_gamma", **given)
+    found = log_lik("truncated(y, 0) ~ 1", data, "hurdle_gamma", **given)
+    np.testing.assert_allclose(found, plain, rtol=1e-12)  # nothing is cut away
+    above = log_lik("truncated(y, 0, 3) ~ 1", data, "hurdle_gamma", **given)
+    inside = 0.3 + 0.7 * st.gamma(1.4, scale=np.exp(0.3) / 1.4).cdf(3)
+    np.testing.assert_allclose(above, plain - np.log(inside), rtol=1e-10)
+
+
+def test_an_interval_is_cut_at_the_bounds():
+    data = {"t": [3.0], "u": [9.0], "s": ["interval"]}
+    found = log_lik("truncated(censored(t, s, u), 1, 5) ~ 1", data, **GAUSSIAN)
+    within = NORMAL.cdf(5) - NORMAL.cdf(3), NORMAL.cdf(5) - NORMAL.cdf(1)
+    np.testing.assert_allclose(found, np.log(within[0] / within[1]), rtol=1e-12)
+
+
+def test_what_is_recorded_of_a_censored_row_need_not_be_possible():
+    """From 0 to 2, and beyond 0: neither limit has a density."""
+    data = {"t": [1.5, 0.0, 0.0], "s": ["none", "interval", "right"], "u": [9.0, 2.0, 9.0]}
+    given = {"b": [0.3], "shape": 1.4}
+    gamma = st.gamma(1.4, scale=np.exp(0.3) / 1.4)
+    want = [gamma.logpdf(1.5), gamma.logcdf(2.0), 0.0]
+    found = log_lik("censored(t, s, u) ~ 1", data, "gamma", **given)
+    np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-12)
+    model = bm.Model("censored(t, s, u) ~ 1", pd.DataFrame(data), "gamma")
+    program, inputs = model._prepared.program(), model._prepared.inputs
+    centre, _ = program.starting_region(inputs)
+    slope = jax.jit(jax.grad(program.log_density))(centre, inputs)
+    assert all(np.isfinite(v).all() for v in jax.tree.leaves(slope))
+
+
 def test_censored_and_truncated():
     """A delayed entry: rows are seen only beyond `low`, and some not to their end."""
     data = {"t": [1.0, 2.0], "low": [0.5, 1.0], "s": ["none", "right"]}
@@ -203,6 +237,13 @@ def test_known_errors_take_the_place_of_sigma():
     np.testing.assert_allclose(found, both, rtol=1e-12)
 
 
+def test_known_errors_and_a_held_sigma():
+    data = pd.DataFrame({"y": [1.0, 2.0, 3.0], "s": [0.5, 1.0, 2.0]})
+    with pytest.raises(FamilyError, match="holds 'sigma' at 2"):
+        bm.Model("se(y, s) ~ 1", data, bm.families.gaussian(sigma=2))
+    bm.Model("se(y, s, sigma=True) ~ 1", data, bm.families.gaussian(sigma=2))
+
+
 def test_known_errors_and_a_formula_for_sigma():
     data = pd.DataFrame({"y": [1.0, 2.0, 3.0], "s": [0.5, 1.0, 2.0]})
     with pytest.raises(FamilyError, match="sigma=True"):
@@ -242,7 +283,8 @@ FRAME = pd.DataFrame(
         ("c(y, y) ~ 1", "multinomial", DataError, ["twice"]),
         ("y ~ 1", "multinomial", FamilyError, ["c(y1, y2, y3)"]),
         ("y ~ 0 + n", "cumulative", bm.FormulaError, ["cutpoints"]),
-        ("y ~ cs(n)", "cumulative", FamilyError, ["category-specific", "'disc'"]),
+        ("y ~ cs(n)", "cumulative", FamilyError, ["threshold", "'sratio'", "'acat'"]),
+        (["n ~ y", "zi ~ y"], "poisson", FamilyError, ["'zero_inflated_poisson'"]),
         ("y ~ n + cs(n)", "acat", DataError, ["rank-deficient"]),
         (["y ~ n", "cutpoints ~ n"], "acat", FamilyError, ["takes no formula"]),
         (["y ~ n", "quantile ~ n"], "asymmetric_laplace", FamilyError, ["quantile=..."]),
@@ -260,7 +302,7 @@ def test_refused(formula, family, error, words):
 
 def test_gaps_in_ordered_categories():
     data = pd.DataFrame({"y": [1, 2, 4] * 4})
-    with pytest.raises(DataError, match=r"gaps.*'1', '2', '4'.*nobody has 3"):
+    with pytest.raises(DataError, match=r"gaps.*'1', '2', '4'.*nobody has '3'"):
         bm.Model("y ~ 1", data, "cumulative")
     bm.Model("y ~ 1", data, "categorical")
     named = pd.Categorical(list("abd") * 4, categories=list("abcd"), ordered=True)
@@ -269,12 +311,43 @@ def test_gaps_in_ordered_categories():
     assert model.spec.family.categories == ("a", "b", "d")
 
 
+def test_text_has_no_order():
+    text = ["low", "high", "middle"] * 4
+    with pytest.raises(DataError, match=r"is text.*pd.Categorical"):
+        bm.Model("y ~ 1", pd.DataFrame({"y": text}), "cumulative")
+    with pytest.warns(BayesmmWarning, match="category without order"):
+        bm.Model("y ~ 1", pd.DataFrame({"y": pd.Categorical(text)}), "cumulative")
+    bm.Model("y ~ 1", pd.DataFrame({"y": text}), "categorical")
+    bm.Model("y ~ 1", pd.DataFrame({"y": ["no", "yes"] * 4}), "cumulative")
+
+
+def test_names_that_results_cannot_hold():
+    data = pd.DataFrame({"y": ["a", "n/a", "b"] * 4, "coef": [1, 2] * 6, "r": [1, 2, 3] * 4})
+    with pytest.raises(DataError, match="'n/a'"):
+        bm.Model("y ~ 1", data, "categorical")
+    with pytest.raises(DataError, match="'coef' has the name"):
+        bm.Model("thresholds(r, coef) ~ 1", data, "cumulative")
+
+
+def test_a_row_censored_at_its_bound_could_not_be():
+    data = pd.DataFrame({"y": [1.0, 2.0, 3.0], "s": ["none", "none", "right"]})
+    with pytest.raises(DataError, match="upper bound 3"):
+        bm.Model("truncated(censored(y, s), upper=3) ~ 1", data)
+
+
+def test_codes_far_apart_cost_nothing():
+    data = pd.DataFrame({"y": [1, 2, 3, 2_000_000_000] * 3})
+    with pytest.raises(DataError, match="nobody has '4'"):
+        bm.Model("y ~ 1", data, "cumulative")
+    bm.Model("y ~ 1", data, "categorical")
+
+
 def test_fractions_and_too_many_categories():
     with pytest.raises(DataError, match=r"fractions \(such as 1.5\)"):
         bm.Model("y ~ 1", pd.DataFrame({"y": [1, 1.5, 2]}), "cumulative")
-    with pytest.raises(DataError, match="101 categories"):
+    with pytest.raises(DataError, match="101 different values"):
         bm.Model("y ~ 1", pd.DataFrame({"y": np.arange(101)}), "cumulative")
-    with pytest.raises(DataError, match="1 categories"):
+    with pytest.raises(DataError, match="1 different values"):
         bm.Model("y ~ 1", pd.DataFrame({"y": [2, 2, 2]}), "categorical")
 
 
