@@ -82,10 +82,10 @@ class Model:
         )
 
     def __repr__(self) -> str:
-        return model_text(self.spec, self._rows, self._prepared.frame.dropped)
+        return model_text(self.spec, self._prepared.response, self._prepared.frame.dropped)
 
     def _repr_html_(self) -> str:
-        return model_html(self.spec, self._rows, self._prepared.frame.dropped)
+        return model_html(self.spec, self._prepared.response, self._prepared.frame.dropped)
 
     @property
     def _rows(self) -> int:

@@ -322,7 +322,7 @@ def _check_order(category: pd.Categorical, context: _Context) -> None:
     levels = [str(level) for level in category.categories]
     advice = (
         f"Say the order: data[{column!r}] = pd.Categorical(data[{column!r}], "
-        f"categories={levels}, ordered=True), the levels from lowest to highest."
+        "categories=[...], ordered=True), with the levels from lowest to highest."
     )
     if len(levels) < 3:
         return
@@ -439,7 +439,8 @@ def _censored(data: ResponseData, context: _Context, texts: Mapping[str, str]) -
     if unknown.any():
         raise DataError(
             f"censored({name}, {texts['status']}): the status of a row is one of "
-            f"{listing(_STATUSES)} (or 0, -1, 1, 2), and {str(status[unknown][0])!r} is in "
+            f"{listing(_STATUSES)} (or 0 for none, 1 for right, -1 for left, 2 for "
+            f"interval), and {str(status[unknown][0])!r} is in "
             f"{context.first(unknown)}."
         )
     masks = {word: status == word for word in _STATUSES[1:] if (status == word).any()}
@@ -525,9 +526,13 @@ def _check_variation(data: ResponseData, context: _Context) -> None:
         trials = data.data["trials"][data.counted] if "trials" in data.data else None
         extra = (counted == 0) | family.base.response.check(counted, trials)
         if not extra.any():
+            plainer = f"family={family.base.name!r}"
+            if family.structural_zero is None and family.base.response.integer:
+                # Behind a hurdle counts are without their zeros.
+                plainer += f" with truncated({name}, 1)"
             warn(
                 f"The response {name!r} has no zeros for family={family.name!r} to explain: the "
-                f"plainer family={family.base.name!r} is for such data."
+                f"plainer {plainer} is for such data."
             )
 
 

@@ -136,9 +136,13 @@ _ELSEWHERE = {
         "zero_inflated_beta_binomial", glmmTMB="betabinomial with ziformula"
     ),
     "zero_inflated_beta": _names("zero_inflated_beta", glmmTMB="beta_family with ziformula"),
-    "hurdle_poisson": _names("hurdle_poisson", glmmTMB="truncated_poisson", Bambi="hurdle_poisson"),
+    "hurdle_poisson": _names(
+        "hurdle_poisson", glmmTMB="truncated_poisson with ziformula", Bambi="hurdle_poisson"
+    ),
     "hurdle_negbinomial": _names(
-        "hurdle_negbinomial", glmmTMB="truncated_nbinom2", Bambi="hurdle_negativebinomial"
+        "hurdle_negbinomial",
+        glmmTMB="truncated_nbinom2 with ziformula",
+        Bambi="hurdle_negativebinomial",
     ),
     "hurdle_gamma": _names("hurdle_gamma", glmmTMB="ziGamma", Bambi="hurdle_gamma"),
     "hurdle_lognormal": _names("hurdle_lognormal", Bambi="hurdle_lognormal"),

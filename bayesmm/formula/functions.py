@@ -229,7 +229,8 @@ HINTS: Mapping[str, str] = {
     "ns": "cr(x, df=4)",
     "rcs": "cr(x, df=4)",
     "ifelse": "where(x > 0, 1, 0)",
-    "cbind": "prop(successes, trials), with family='binomial'",
+    "cbind": "prop(successes, successes + failures) for family='binomial', or c(y1, y2, y3) for "
+    "'multinomial'",
     "trials": "prop(successes, trials), with family='binomial'",
     "cens": "censored(t, status) on the left of '~'",
     "trunc": "truncated(y, lower, upper) on the left of '~'",

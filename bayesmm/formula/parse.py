@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from formulae.expr import Assign, Binary, Call, Grouping, Literal, Unary, Variable
+from formulae.expr import Assign, Binary, Call, Grouping, Literal, Variable
 
 from bayesmm.errors import FormulaError
 from bayesmm.formula.algebra import Sum, expand, expand_text, group_text
@@ -128,7 +128,7 @@ def expression_of(text: str, functions: Mapping[str, Transform] | None) -> Expre
     """Read the canonical text of a response, or of an argument of one of its functions."""
     source = Source(text)
     with shallow(source):
-        return _part_of_response(source, read_tree(source, scan(source)), functions)
+        return _part_of_response(source, read_tree(source, scan(source)), functions, computed=True)
 
 
 def parse(
@@ -315,7 +315,7 @@ def _addition(
                 raise source.error(f"{addition.name}(): {key} is True or False", at)
             found[key] = str(argument.value)
         else:
-            found[key] = _part_of_response(source, argument, functions).text
+            found[key] = _part_of_response(source, argument, functions, computed=True).text
     if len(found) < addition.required:
         raise usage
     ordered = tuple((key, found[key]) for key in addition.arguments if key in found)
@@ -323,16 +323,19 @@ def _addition(
 
 
 def _part_of_response(
-    source: Source, node: Any, functions: Mapping[str, Transform] | None
+    source: Source,
+    node: Any,
+    functions: Mapping[str, Transform] | None,
+    *,
+    computed: bool = False,
 ) -> Expression:
-    """Read one expression on the left: a column, a number, or a call."""
+    """Read one expression on the left: a column, a number, a call; `computed`, also arithmetic."""
     at = position(node)
     if isinstance(node, Literal) and (
         isinstance(node.value, bool) or not isinstance(node.value, (int, float))
     ):
         raise source.error(f"{node.value!r} is neither a column nor a number")
-    negative = isinstance(node, Unary) and isinstance(node.right, Literal)
-    if not (negative or isinstance(node, (Literal, Variable, Call))):
+    if not (computed or isinstance(node, (Literal, Variable, Call))):
         raise source.error(
             "the left of '~' is a column or a call: for successes out of trials write prop(y, n), "
             "for a computed response I(y + 1)",

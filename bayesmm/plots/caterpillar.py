@@ -165,7 +165,6 @@ def _choose_panels(
     fit: Fit, group: str, parameter: str | None, effects: str | Sequence[str] | None
 ) -> list[Panel]:
     spec = fit.spec
-    links = dict(spec.family.links)
     draws = fit.ranef(group, draws=True)
     every = []
     for predictor, part in groups(spec, group):
@@ -175,7 +174,7 @@ def _choose_panels(
                 Panel(
                     predictor.parameter,
                     effect,
-                    links[predictor.parameter],
+                    spec.family.link(predictor.parameter).name,
                     values.isel({str(values.dims[-1]): position}),
                 )
             )

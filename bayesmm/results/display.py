@@ -5,12 +5,14 @@ from html import escape
 import pandas as pd
 import xarray as xr
 
+from bayesmm.response import ResponseData
 from bayesmm.results.report import Report
 from bayesmm.spec import ModelSpec
 
 
-def model_lines(spec: ModelSpec, rows: int, dropped: int) -> list[tuple[str, str]]:
+def model_lines(spec: ModelSpec, seen: ResponseData, dropped: int) -> list[tuple[str, str]]:
     """Return what there is to say of a model, as pairs of a heading and a text."""
+    rows = len(seen.values)
     lines = _formulas(spec)
     lines.append(("family", _family(spec)))
     response = spec.response
@@ -21,6 +23,13 @@ def model_lines(spec: ModelSpec, rows: int, dropped: int) -> list[tuple[str, str
     lines.append(("response", response))
     left_out = f" ({dropped} with missing values left out)" if dropped else ""
     lines.append(("rows", f"{rows}{left_out}"))
+    censored = [
+        f"{int(seen.data[word].sum())} {word}"
+        for word in ("left", "right", "interval")
+        if word in seen.data
+    ]
+    if censored:
+        lines.append(("censored", ", ".join(censored)))
     for layout in spec.layout:
         lines.append((f"coefficients of {layout.parameter}", ", ".join(layout.coefs) or "none"))
         for group in layout.groups:
@@ -46,19 +55,19 @@ def prior_table(spec: ModelSpec) -> pd.DataFrame:
     ).set_index("parameter")
 
 
-def model_text(spec: ModelSpec, rows: int, dropped: int) -> str:
+def model_text(spec: ModelSpec, seen: ResponseData, dropped: int) -> str:
     """Return a model as text."""
-    lines = model_lines(spec, rows, dropped)
+    lines = model_lines(spec, seen, dropped)
     width = max(len(heading) for heading, _ in lines)
     body = "\n".join(f"  {heading:<{width}}  {text}" for heading, text in lines)
     priors = prior_table(spec).rename_axis(None).to_string().replace("\n", "\n  ")
     return f"bayesmm model\n{body}\n\n  {priors}"
 
 
-def model_html(spec: ModelSpec, rows: int, dropped: int) -> str:
+def model_html(spec: ModelSpec, seen: ResponseData, dropped: int) -> str:
     """Return a model as HTML."""
     priors = prior_table(spec).rename_axis(None).to_html(escape=True, justify="left")
-    return _facts(model_lines(spec, rows, dropped)) + "<br>" + priors
+    return _facts(model_lines(spec, seen, dropped)) + "<br>" + priors
 
 
 def fit_text(spec: ModelSpec, idata: xr.DataTree, report: Report) -> str:

@@ -166,6 +166,11 @@ def _with(name, level=None, **additions):
         ("truncated(y, -1, 5)", _with("y", truncated={"lower": "-1", "upper": "5"}), None),
         ("truncated(y, upper=u)", _with("y", truncated={"upper": "u"}), "truncated(y, upper=u)"),
         ("se(y, s)", _with("y", se={"se": "s"}), "se(y, s)"),
+        (
+            "weighted(y, 1 / s**2)",
+            _with("y", weighted={"weights": "1 / s ** 2"}),
+            "weighted(y, 1 / s ** 2)",
+        ),
         ("se(y, s, True)", _with("y", se={"se": "s", "sigma": "True"}), "se(y, s, sigma=True)"),
         ("thresholds(y, item)", _with("y", thresholds={"by": "item"}), "thresholds(y, item)"),
         (

@@ -364,6 +364,16 @@ def test_mixtures_without_zeros_name_the_plainer_family(family, y, plainer):
         bm.Model("y ~ 1", pd.DataFrame({"y": y}), family)
 
 
+def test_a_hurdle_without_zeros_is_a_truncated_count():
+    with pytest.warns(BayesmmWarning, match=r"'poisson' with truncated\(y, 1\)"):
+        bm.Model("y ~ 1", pd.DataFrame({"y": [1, 2, 3]}), "hurdle_poisson")
+
+
+def test_print_says_how_many_rows_are_censored():
+    model = bm.Model("censored(t, s, t2) ~ 1", pd.DataFrame(CENSORED))
+    assert "1 left, 1 right, 1 interval" in repr(model)
+
+
 def test_all_zeros():
     with pytest.warns(BayesmmWarning, match="is 0 in every row"):
         bm.Model("y ~ 1", pd.DataFrame({"y": [0, 0, 0]}), "zero_inflated_poisson")

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from family_data import example
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from nearby import nearby
 
 import bayesmm as bm
+from bayesmm.families import FAMILIES
 from bayesmm.plots import canvas
 from bayesmm.prepare import prepare
 from bayesmm.results.convert import dimensions
@@ -213,3 +216,10 @@ def test_a_model_without_groups_has_nothing_to_draw(data):
 def test_a_fit_is_asked_for(slopes):
     with pytest.raises(bm.BayesmmError, match="fit is a DataTree"):
         bm.plot_caterpillar(slopes.idata)
+
+
+def test_caterpillar_of_categories():
+    frame = example(FAMILIES["categorical"], 60, 1)
+    fit = nearby(bm.Model("y ~ x + (1 | g)", frame, "categorical"))
+    assert len(bm.plot_caterpillar(fit, "g").axes) >= 3
+    assert bm.plot_caterpillar(fit, "g", parameter="mu_b").axes
