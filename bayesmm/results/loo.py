@@ -14,6 +14,9 @@ from bayesmm.prepare import Prepared
 from bayesmm.results.convert import at_once, telling
 from bayesmm.results.posterior import flat
 
+#: Numbers of a posterior whose effective sample sizes are found at once.
+NUMBERS_AT_ONCE = 200
+
 
 def loo(prepared: Prepared, idata: xr.DataTree, posterior: xr.Dataset, **kwargs):
     """Return ArviZ's LOO; where the log-likelihood is not stored, compute it in chunks of rows.
@@ -65,9 +68,16 @@ def _relative_efficiency(posterior: xr.Dataset) -> float:
 
     if posterior.sizes["chain"] == 1:
         return 1.0
-    found: Any = ess(posterior, method="mean")
-    values = np.concatenate([np.ravel(v.to_numpy()) for v in found.data_vars.values()])
-    return float(values.mean() / (posterior.sizes["chain"] * posterior.sizes["draw"]))
+    chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
+    values = []
+    for variable in posterior.data_vars.values():
+        numbers = variable.to_numpy().reshape(chains, draws, -1)
+        # Its Fourier transforms take twenty times the memory of what they are of.
+        for start in range(0, numbers.shape[2], NUMBERS_AT_ONCE):
+            part = numbers[:, :, start : start + NUMBERS_AT_ONCE]
+            found: Any = ess(xr.Dataset({"x": (("chain", "draw", "number"), part)}), method="mean")
+            values.append(found["x"].to_numpy())
+    return float(np.concatenate(values).mean() / (chains * draws))
 
 
 def _joined(parts: list, keep_pointwise: bool | None):
