@@ -217,7 +217,8 @@ def response_scale(y: np.ndarray, family: Family, offset: np.ndarray | float = 0
         return Scale(0.0, UNIT_SCALE, 1.0, UNIT_SCALE, UNIT_SCALE)
     # The zeros of a mixture say nothing of the rest, and amounts of 0 have no logarithm.
     linked = family.location != "identity" or not family.link("mu").is_identity
-    if (y != 0).any() and (family.base is not None or (linked and not family.response.integer)):
+    amounts = not family.response.integer and bool(family.response.check(np.array([-1.0]))[0])
+    if (y != 0).any() and (family.base is not None or (linked and amounts)):
         y, offset = y[y != 0], np.broadcast_to(offset, y.shape)[y != 0]
     y = np.asarray(get_link(family.location).forward(y), dtype=np.float64)
     peak = float(np.abs(y).max()) or 1.0

@@ -58,7 +58,9 @@ def loo(prepared: Prepared, idata: xr.DataTree, posterior: xr.Dataset, **kwargs)
                 },
             )
             chunk = xr.DataTree.from_dict({"posterior": few, "log_likelihood": log_lik})
-            parts.append(arviz_stats.loo(chunk, **options))
+            part: Any = arviz_stats.loo(chunk, **options)
+            part.log_weights = None  # as many numbers as the log-likelihood that is not stored
+            parts.append(part)
     return _joined(parts, keep_pointwise=kwargs.get("pointwise"))
 
 

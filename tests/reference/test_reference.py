@@ -357,6 +357,13 @@ def test_estimates_of_glmmtmb_for_owls_are_in_the_central_95_percent(name, famil
     inside_of_posterior(name, fit)
 
 
+def test_estimates_of_glmmtmb_for_a_hurdle_are_in_the_central_95_percent():
+    formula = ["count ~ mined + spp + (1 | site)", "hu ~ mined"]
+    data = bm.datasets.load("salamanders")
+    fit = bm.fit(formula, data, "hurdle_negbinomial", seed=3, draws=1000)
+    inside_of_posterior("salamanders_hurdle_nb2", fit)
+
+
 def inside_of_posterior(name, fit):
     found = draws_of(fit)
     linked = {"logit(zi)": ("zi", lambda p: np.log(p / (1 - p))), "log(shape)": ("shape", np.log)}

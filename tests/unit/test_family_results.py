@@ -350,3 +350,10 @@ def test_every_family_prints(name):
     model = bm.Model(f"{left(family)} ~ x + (1 | g)", example(family, 64, seed=2), family)
     assert family.name in repr(model)
     assert family.name in model._repr_html_()
+
+
+def test_streamed_loo_keeps_nothing_as_large_as_the_log_likelihood(zeros):
+    model = bm.Model("y ~ x + (1 | g)", zeros, "zero_inflated_poisson")
+    streamed = nearby(model, log_likelihood=False).loo(pointwise=True)
+    assert streamed.log_weights is None
+    np.testing.assert_allclose(streamed.elpd, nearby(model, log_likelihood=True).loo().elpd)
