@@ -26,6 +26,7 @@ from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
 from bayesmm.families import Family, Values
+from bayesmm.families.numerics import log1mexp
 
 _CENSORED = ("left", "right", "interval")
 _TRUNCATED = ("lower", "upper")
@@ -212,8 +213,10 @@ class Observed(dist.Distribution):
             key, sub = jax.random.split(key)
             return tries + 1, key, jnp.where(outside(y), self.base.sample(sub), y)
 
+        def unfinished(state):
+            return (state[0] < self.tries) & jnp.any(outside(state[2]))
+
         state = (0, key_first, jnp.full(shape, jnp.nan))
-        unfinished = lambda s: (s[0] < self.tries) & jnp.any(outside(s[2]))  # noqa: E731
         drawn = jax.lax.while_loop(unfinished, again, state)[2]
         # Bounds that leave next to nothing: the y at which P(Y > y | bounds) is uniform.
         done = ~outside(drawn)
@@ -274,12 +277,5 @@ def _log_difference(larger, smaller):
     """Return log(exp(larger) - exp(smaller)), -inf where they are equal."""
     gap = smaller - larger
     inside = (gap < 0.0) & jnp.isfinite(larger)
-    safe = jnp.where(inside, gap, -1.0)
-    # log(1 - exp(gap)): of the two forms the one that keeps its digits.
-    near = safe > -0.6931471805599453
-    shrunk = jnp.where(
-        near,
-        jnp.log(-jnp.expm1(jnp.where(near, safe, -0.5))),
-        jnp.log1p(-jnp.exp(jnp.where(near, -1.0, safe))),
-    )
+    shrunk = log1mexp(jnp.where(inside, gap, -1.0))
     return jnp.where(inside, jnp.where(inside, larger, 0.0) + shrunk, -jnp.inf)
