@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bayesmm import datasets, families
     from bayesmm.api import Model, fit
     from bayesmm.distributions import HalfStudentT
-    from bayesmm.engines import NUTS
+    from bayesmm.engines import IMH, NUTS
     from bayesmm.families import Family, Parameter
     from bayesmm.plots import plot_caterpillar
     from bayesmm.priors import LKJ
@@ -35,6 +35,7 @@ _HOMES = {
     "Model": "bayesmm.api",
     "fit": "bayesmm.api",
     "HalfStudentT": "bayesmm.distributions",
+    "IMH": "bayesmm.engines",
     "NUTS": "bayesmm.engines",
     "Family": "bayesmm.families",
     "Parameter": "bayesmm.families",
@@ -48,6 +49,7 @@ _MODULES = ("datasets", "families")
 
 __all__ = [
     "LKJ",
+    "IMH",
     "NUTS",
     "BayesmmError",
     "BayesmmWarning",

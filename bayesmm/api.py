@@ -3,7 +3,7 @@
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -12,7 +12,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmm.engines import NUTS, make_key, resolve_seed, use_compilation_cache, whole_number
+from bayesmm.engines import (
+    IMH,
+    NUTS,
+    Draws,
+    PoorProposal,
+    Settled,
+    make_key,
+    resolve_seed,
+    settle,
+    suits,
+    use_compilation_cache,
+    whole_number,
+)
 from bayesmm.errors import SamplerError, did_you_mean, listing
 from bayesmm.families import Family
 from bayesmm.model import Inputs, Program
@@ -168,19 +180,17 @@ class Model:
             raise SamplerError(f"log_likelihood={log_likelihood!r}: write True, False or 'auto'.")
         if not isinstance(effects, bool):
             raise SamplerError(f"effects={effects!r}: write True or False.")
-        engine = NUTS() if engine is None else engine
-        if isinstance(engine, type) or not hasattr(engine, "run"):
+        if engine is not None and (isinstance(engine, type) or not hasattr(engine, "run")):
             raise SamplerError(f"engine={engine!r}: write an engine, such as bm.NUTS().")
         store = log_likelihood
         if store == "auto":
             store = draws * chains * self._rows <= LOG_LIKELIHOOD_LIMIT
-        program = self._prepared.program(
-            "noncentered" if parameterization == "auto" else parameterization
-        )
         with jax.enable_x64(True):
-            found = engine.run(
-                program,
-                self._prepared.inputs,
+            # Chains use the numbers from 0 on of this key.
+            key = jax.random.fold_in(make_key(seed), 2**32 - 1)
+            engine, settled, found = self._sample(
+                engine,
+                parameterization,
                 draws=draws,
                 warmup=warmup,
                 chains=chains,
@@ -190,20 +200,43 @@ class Model:
         attrs = {
             "tuning_steps": found.warmup,
             "interrupted": int(found.interrupted),
+            "sampler_note": settled.note,
             "seed": seed,
             "engine": repr(engine),
-            "parameterization": program.parameterization,
+            "parameterization": settled.program.parameterization,
             "formula": "\n".join(self.spec.formula.texts),
             "family": self.spec.family.name,
             "priors": "\n".join(f"{a.slot.label} ~ {a.prior}" for a in self.spec.priors),
             "data_fingerprint": self._prepared.fingerprint,
             "bayesmm_version": importlib.metadata.version("bayesmm"),
         }
-        convert = partial(to_datatree, self._prepared, program, found, attrs=attrs)
+        convert = partial(to_datatree, self._prepared, settled, found, key=key, attrs=attrs)
         idata = convert(log_likelihood=bool(store), effects=effects)
         # Positions of the sampler hold the effects too; what is asked for later is made from them.
         recover = None if effects else partial(convert, log_likelihood=False)
         return Fit(self._prepared, idata, recover)
+
+    def _sample(
+        self, engine: Any, parameterization: Any, **sampling: Any
+    ) -> tuple[Any, Settled, Draws]:
+        """Run the engine, or the one that suits the model best where the user names none."""
+        inputs = self._prepared.inputs
+        if parameterization != "auto":
+            settled = Settled(self._prepared.program(parameterization), inputs)
+            engine = NUTS() if engine is None else engine
+            return engine, settled, engine.run(settled.program, inputs, **sampling)
+        program = self._prepared.program()
+        gradients = engine is not None and not isinstance(engine, IMH)
+        settled = settle(program, inputs, gradients=gradients)
+        if engine is None and suits(settled.program, settled.inputs):
+            try:
+                engine = IMH()
+                return engine, settled, engine.run(settled.program, settled.inputs, **sampling)
+            except PoorProposal as poor:
+                settled = replace(settle(program, inputs), note=str(poor))
+                engine = None
+        engine = NUTS() if engine is None else engine
+        return engine, settled, engine.run(settled.program, settled.inputs, **sampling)
 
     def prior_predictive(self, draws: int = 500, seed: int | None = None) -> xr.DataTree:
         """Draw parameters from the prior, and responses from them.

@@ -12,8 +12,6 @@ from bayesmm.engines.driver import Kernel, drive
 from bayesmm.errors import SamplerError
 from bayesmm.model import Inputs, Program
 
-#: Warm-up draws when the user does not say.
-WARMUP = 1000
 #: The deepest tree that can be asked for.
 MAX_TREE_DEPTH = 20
 
@@ -70,13 +68,13 @@ class NUTS:
         inputs : Inputs
             Its numbers.
         draws, warmup, chains : int
-            Kept draws a chain, warm-up draws a chain (None: 1,000), and chains.
+            Kept draws a chain, warm-up draws a chain (None: what the program needs), and chains.
         key : jax.Array
             A typed PRNG key.
         progress : bool
             Whether to show a bar.
         """
-        warmup = WARMUP if warmup is None else warmup
+        warmup = program.warmup if warmup is None else warmup
         kernel = Kernel(program, self, warmup)
         return drive(
             kernel, inputs, draws=draws, warmup=warmup, chains=chains, key=key, progress=progress

@@ -210,6 +210,9 @@ class Family:
         differentiable. With them a response may be `censored` or `truncated`. `y` may be infinite.
     known_error : str, optional
         The parameter that ``se(y, s)`` gives: the scale of the residuals.
+    normal_sd : str, optional
+        The parameter that is the standard deviation where the response (through `location`) is
+        normal around mu: group effects of mu are then integrated out exactly.
     base : Family, optional
         For a mixture with extra zeros (or ones): the family without them.
     structural_zero : callable, optional
@@ -250,6 +253,7 @@ class Family:
     log_cdf: Callable[[Values, Any], Any] | None = field(default=None, repr=False)
     log_sf: Callable[[Values, Any], Any] | None = field(default=None, repr=False)
     known_error: str | None = field(default=None, repr=False)
+    normal_sd: str | None = field(default=None, repr=False)
     base: "Family | None" = field(default=None, repr=False)
     structural_zero: Callable[[Values], Any] | None = field(default=None, repr=False)
     width: int = field(default=1, repr=False)

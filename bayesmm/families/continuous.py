@@ -317,6 +317,7 @@ gaussian = Family(
     log_cdf=_log_cdf,
     log_sf=_log_sf,
     known_error="sigma",
+    normal_sd="sigma",
     about="mean mu, standard deviation sigma",
     elsewhere=(("brms", "gaussian"), ("glmmTMB", "gaussian"), ("Bambi", "gaussian")),
 )

@@ -335,6 +335,7 @@ lognormal = Family(
     mean=lambda v: jnp.exp(v.mu + 0.5 * v.sigma**2),
     variance=lambda v: _lognormal_variance(v.mu, v.sigma),
     location="log",
+    normal_sd="sigma",
     log_cdf=_log_cdf,
     log_sf=_log_sf,
     about="mean mu and standard deviation sigma of log(y)",

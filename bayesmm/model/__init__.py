@@ -1,5 +1,8 @@
-"""The hierarchical model as a NumPyro program, and what can be computed from its draws."""
+"""The hierarchical model as a NumPyro program, its transforms, and what is computed from draws."""
 
+from bayesmm.model.information import Information, collect
+from bayesmm.model.marginal import Marginal, cross_products, is_gaussian
+from bayesmm.model.plan import Plan, find_factors, make_plan
 from bayesmm.model.predictor import (
     distribution,
     linear_predictor,
@@ -7,13 +10,29 @@ from bayesmm.model.predictor import (
     predictor_values,
 )
 from bayesmm.model.program import Inputs, Program, Summary
+from bayesmm.model.start import starting_region
+from bayesmm.model.transformed import Coordinates, Transformed, TransformedInputs
+from bayesmm.model.whiten import Whitened
 
 __all__ = [
+    "Coordinates",
+    "Information",
     "Inputs",
+    "Marginal",
+    "Plan",
     "Program",
     "Summary",
+    "Transformed",
+    "TransformedInputs",
+    "Whitened",
+    "collect",
+    "cross_products",
     "distribution",
+    "find_factors",
+    "is_gaussian",
     "linear_predictor",
     "log_likelihood",
+    "make_plan",
     "predictor_values",
+    "starting_region",
 ]

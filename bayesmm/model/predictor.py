@@ -46,6 +46,63 @@ def linear_predictor(
     return eta
 
 
+def linear_predictors(
+    layout: Sequence[PredictorLayout], design: Design, quantities: Mapping[str, Any]
+) -> dict[str, jax.Array]:
+    """Return every linear predictor for one draw of the posterior's variables, by parameter.
+
+    Parameters
+    ----------
+    layout : sequence of PredictorLayout
+        The names of each predictor's variables.
+    design : Design
+        The rows to compute for.
+    quantities : mapping of str to array
+        One draw of ``b``, ``r_<group>`` and so on, by their posterior names.
+    """
+    linear = {}
+    for names, rows in zip(layout, design.predictors, strict=True):
+        b = quantities[names.variable("b")] if names.coefs else jnp.zeros(0)
+        effects = [quantities[group.variable("r")] for group in names.groups]
+        linear[names.parameter] = linear_predictor(rows, b, effects)
+    # Without the barrier XLA computes a density anew for everything that its gradient goes into (b,
+    # each r, each parameter): a zero-inflated negative binomial takes half as long again.
+    return jax.lax.optimization_barrier(linear)
+
+
+def family_values(
+    family: Family,
+    design: Design,
+    linear: Mapping[str, jax.Array],
+    quantities: Mapping[str, Any],
+) -> Values:
+    """Return the family's parameters, of linear predictors and of those without a formula.
+
+    Parameters
+    ----------
+    family : Family
+        The response distribution.
+    design : Design
+        The rows.
+    linear : mapping of str to array
+        The linear predictors, by parameter.
+    quantities : mapping of str to array
+        One draw of ``sigma`` and so on, by their posterior names.
+    """
+    natural: dict[str, Any] = dict(family.fixed)
+    for parameter in family.parameters:
+        if parameter.name in quantities and parameter.name not in linear:
+            natural[parameter.name] = quantities[parameter.name]
+    data = dict(design.data)
+    holder = family.intercept_holder
+    if "by" in data and holder is not None:
+        natural[holder.name] = natural[holder.name][data.pop("by")]
+    values = Values(family, linear=linear, natural=natural, data=data)
+    if "se" not in data or family.known_error is None:
+        return values
+    return _with_known_error(values, family.known_error, data["se"])
+
+
 def predictor_values(
     family: Family,
     layout: Sequence[PredictorLayout],
@@ -65,26 +122,8 @@ def predictor_values(
     quantities : mapping of str to array
         One draw of ``b``, ``r_<group>``, ``sigma`` and so on, by their posterior names.
     """
-    linear = {}
-    for names, rows in zip(layout, design.predictors, strict=True):
-        b = quantities[names.variable("b")] if names.coefs else jnp.zeros(0)
-        effects = [quantities[group.variable("r")] for group in names.groups]
-        linear[names.parameter] = linear_predictor(rows, b, effects)
-    # Without the barrier XLA computes a density anew for everything that its gradient goes into (b,
-    # each r, each parameter): a zero-inflated negative binomial takes half as long again.
-    linear = jax.lax.optimization_barrier(linear)
-    natural: dict[str, Any] = dict(family.fixed)
-    for parameter in family.parameters:
-        if parameter.name in quantities and parameter.name not in linear:
-            natural[parameter.name] = quantities[parameter.name]
-    data = dict(design.data)
-    holder = family.intercept_holder
-    if "by" in data and holder is not None:
-        natural[holder.name] = natural[holder.name][data.pop("by")]
-    values = Values(family, linear=linear, natural=natural, data=data)
-    if "se" not in data or family.known_error is None:
-        return values
-    return _with_known_error(values, family.known_error, data["se"])
+    linear = linear_predictors(layout, design, quantities)
+    return family_values(family, design, linear, quantities)
 
 
 def _with_known_error(values: Values, name: str, se: Any) -> Values:
@@ -103,11 +142,7 @@ def distribution(
 
     Where rows are censored or truncated, its log density is that of what was seen.
     """
-    values = predictor_values(family, layout, design, quantities)
-    found = family.distribution(values)
-    if found.batch_shape != (design.rows,):
-        found = found.expand((design.rows,))
-    return observed(found, family, values, design.data)
+    return _of_rows(family, design, predictor_values(family, layout, design, quantities))
 
 
 def log_likelihood(
@@ -117,9 +152,28 @@ def log_likelihood(
     quantities: Mapping[str, Any],
 ) -> jax.Array:
     """Return the log-likelihood of every row for one draw, times its weight; shape (rows,)."""
+    linear = linear_predictors(layout, design, quantities)
+    return log_likelihood_at(family, design, linear, quantities)
+
+
+def log_likelihood_at(
+    family: Family,
+    design: Design,
+    linear: Mapping[str, jax.Array],
+    quantities: Mapping[str, Any],
+) -> jax.Array:
+    """Return the same, given the linear predictors: row i depends on their element i alone."""
     y = jnp.asarray(design.y)
-    log_prob = jnp.asarray(distribution(family, layout, design, quantities).log_prob(y))
+    given = _of_rows(family, design, family_values(family, design, linear, quantities))
+    log_prob = jnp.asarray(given.log_prob(y))
     if design.weights is None:
         return log_prob
     # 0 * -inf is NaN: a row of weight 0 says nothing, whatever its density.
     return jnp.where(design.weights > 0, design.weights * log_prob, 0.0)
+
+
+def _of_rows(family: Family, design: Design, values: Values) -> dist.Distribution:
+    found = family.distribution(values)
+    if found.batch_shape != (design.rows,):
+        found = found.expand((design.rows,))
+    return observed(found, family, values, design.data)

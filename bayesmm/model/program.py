@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 from numpyro import handlers
+from numpyro.distributions import biject_to
 from numpyro.infer.util import constrain_fn, potential_energy
 
 from bayesmm.covariance import structure_for
@@ -69,6 +70,10 @@ class Program:
     priors: tuple[VectorPrior, ...]
     numbers: tuple[Parameter, ...]
     parameterization: Parameterization = "noncentered"
+    #: Warm-up draws a chain when the user does not say.
+    warmup: ClassVar[int] = 1000
+    #: Whether nothing is sampled but x, in the coordinates of a mode.
+    integrated: ClassVar[bool] = False
 
     def model(self, inputs: Inputs, *, observed: bool = True) -> dict[str, jax.Array]:
         """Run the NumPyro model.
@@ -86,22 +91,42 @@ class Program:
             Each variable of the posterior for this one draw.
         """
         design = inputs.design
+        quantities, covariances = self.parameters(inputs)
         plates: dict[str, numpyro.plate] = {}
-        quantities: dict[str, jax.Array] = {}
         for layout, rows in zip(self.layout, design.predictors, strict=True):
-            quantities |= self._population(layout, rows, inputs)
             for group, columns in zip(layout.groups, rows.groups, strict=True):
                 if group.name not in plates:
                     plates[group.name] = numpyro.plate(group.name, columns.levels)
-                plate = plates[group.name]
-                quantities |= self._group(group, plate, inputs)
-        for parameter in self.numbers:
-            quantities |= self._number(parameter, quantities, inputs)
+                r = group.variable("r")
+                with plates[group.name]:
+                    quantities[r] = self._effects(group, covariances[r])
         y_given = distribution(self.family, self.layout, design, quantities)
         y = jnp.asarray(design.y) if observed else None
         with numpyro.plate("obs_id", design.rows), _weighted(design):
             numpyro.sample(self.response, y_given, obs=y)
         return quantities
+
+    def parameters(self, inputs: Inputs) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        """Run the part of the NumPyro model that the group effects and the response depend on.
+
+        Returns
+        -------
+        quantities : dict of str to array
+            The population-level coefficients, sds, correlations and parameters of the family.
+        covariances : dict of str to array
+            By variable of group effects: Lambda, the lower Cholesky factor of the covariance of a
+            level's effects, shape (effects, effects).
+        """
+        quantities: dict[str, jax.Array] = {}
+        covariances: dict[str, jax.Array] = {}
+        for layout, rows in zip(self.layout, inputs.design.predictors, strict=True):
+            quantities |= self._population(layout, rows, inputs)
+            for group in layout.groups:
+                found, covariances[group.variable("r")] = self._covariance(group, inputs)
+                quantities |= found
+        for parameter in self.numbers:
+            quantities |= self._number(parameter, quantities, inputs)
+        return quantities, covariances
 
     def prior_draw(self, key: jax.Array, inputs: Inputs) -> tuple[dict, jax.Array]:
         """Return one draw of the variables from the prior, and a response simulated from it."""
@@ -118,7 +143,9 @@ class Program:
         """Return the log density in the sampler's unconstrained coordinates, for one position."""
         return -jnp.asarray(potential_energy(self.model, (inputs,), {}, dict(unconstrained)))
 
-    def summarise(self, unconstrained: Mapping[str, jax.Array], inputs: Inputs) -> "Summary":
+    def summarise(
+        self, unconstrained: Mapping[str, jax.Array], inputs: Inputs, key: jax.Array
+    ) -> "Summary":
         """Return what a result keeps of one position of the sampler.
 
         Parameters
@@ -127,12 +154,77 @@ class Program:
             One value for each latent site, on the sampler's unconstrained scale.
         inputs : Inputs
             Design and prior parameters.
+        key : jax.Array
+            For what is drawn given the position: nothing here, the group effects in a transform
+            that has integrated them out.
         """
+        del key
         sites = constrain_fn(self.model, (inputs,), {}, unconstrained)
         with handlers.trace() as trace:
             quantities: Any = handlers.substitute(self.model, data=sites)(inputs)
         pointwise = log_likelihood(self.family, self.layout, inputs.design, quantities)
         return Summary(quantities, self._log_prior(trace), pointwise)
+
+    def evaluate(self, unconstrained: Mapping[str, jax.Array], inputs: Inputs) -> "Evaluated":
+        """Return `parameters` at an unconstrained position, with their prior density there.
+
+        Parameters
+        ----------
+        unconstrained : mapping of str to array
+            A value for each latent site of `parameters`.
+        inputs : Inputs
+            Design and prior parameters.
+        """
+        jacobian: list[Any] = []
+
+        def constrain(site):
+            if site["type"] != "sample":
+                return None
+            transform = biject_to(site["fn"].support)
+            u = unconstrained[site["name"]]
+            value = transform(u)
+            jacobian.append(jnp.sum(transform.log_abs_det_jacobian(u, value)))
+            return value
+
+        with handlers.trace() as trace, handlers.substitute(substitute_fn=constrain):
+            quantities, covariances = self.parameters(inputs)
+        log_prior = self._log_prior(trace)
+        log_density = sum(log_prior.values(), sum(jacobian, jnp.zeros(())))
+        return Evaluated(quantities, covariances, log_prior, log_density)
+
+    def population(
+        self, quantities: Mapping[str, jax.Array], inputs: Inputs
+    ) -> dict[str, jax.Array]:
+        """Return the population-level parameters as they are sampled: for centred predictors.
+
+        Parameters
+        ----------
+        quantities : mapping of str to array
+            As `parameters` returns them.
+        inputs : Inputs
+            For what the predictors are centred by.
+
+        Returns
+        -------
+        dict of str to array
+            By predictor (its variable ``b``), and by parameter without a formula.
+        """
+        found: dict[str, jax.Array] = {}
+        moved: dict[str, Any] = {}
+        for layout, rows in zip(self.layout, inputs.design.predictors, strict=True):
+            if not layout.coefs:
+                continue
+            b = quantities[layout.variable("b")]
+            if layout.has_intercept:
+                b = b.at[0].set(quantities[layout.variable("Intercept")])
+            elif layout.intercept_in:
+                holder = layout.intercept_in
+                moved[holder] = moved.get(holder, 0.0) + rows.centre @ b
+            found[layout.variable("b")] = b
+        for parameter in self.numbers:
+            value = quantities[parameter.name]
+            found[parameter.name] = value - moved.get(parameter.name, 0.0)
+        return found
 
     def _population(
         self, layout: PredictorLayout, rows: PredictorDesign, inputs: Inputs
@@ -169,10 +261,10 @@ class Program:
                 value = value + rows.centre @ quantities[layout.variable("b")]
         return {parameter.name: value, **found}
 
-    def _group(
-        self, group: GroupLayout, plate: numpyro.plate, inputs: Inputs
-    ) -> dict[str, jax.Array]:
-        """Standard deviations, correlations and effects of one group."""
+    def _covariance(
+        self, group: GroupLayout, inputs: Inputs
+    ) -> tuple[dict[str, jax.Array], jax.Array]:
+        """Standard deviations and correlations of one group, and Lambda."""
         sd = self._sample(group.variable("sd"), inputs)
         eta = inputs.priors[group.variable("cor")][0]["eta"] if group.correlated else 1.0
         factors = []
@@ -180,22 +272,20 @@ class Program:
             site = _cholesky_site(group, i)
             factors.append(structure_for(correlated).cholesky(site, len(columns), eta))
         L = jax.scipy.linalg.block_diag(*factors)
-        Lambda = sd[:, None] * L
         found = {group.variable("sd"): sd}
         if group.correlated:
             found[group.variable("cor")] = L @ L.T
+        return found, sd[:, None] * L
+
+    def _effects(self, group: GroupLayout, Lambda: jax.Array) -> jax.Array:
+        """The effects of every level, shape (levels, effects)."""
         q = len(group.effects)
-        with plate:
-            if self.parameterization == "centered":
-                effects = dist.MultivariateNormal(jnp.zeros(q), scale_tril=Lambda)
-                r = jnp.asarray(numpyro.sample(group.variable("r"), effects))
-            else:
-                z = numpyro.sample(
-                    group.variable("z"), dist.Normal(0.0, 1.0).expand((q,)).to_event(1)
-                )
-                r = z @ Lambda.T
-        found[group.variable("r")] = r
-        return found
+        if self.parameterization == "centered":
+            effects = dist.MultivariateNormal(jnp.zeros(q), scale_tril=Lambda)
+            return jnp.asarray(numpyro.sample(group.variable("r"), effects))
+        standard = dist.Normal(0.0, 1.0).expand((q,)).to_event(1)
+        z = jnp.asarray(numpyro.sample(group.variable("z"), standard))
+        return z @ Lambda.T
 
     def _sample(self, variable: str, inputs: Inputs) -> jax.Array:
         prior = next(p for p in self.priors if p.variable == variable)
@@ -220,6 +310,26 @@ def _cholesky_site(group: GroupLayout, block: int) -> str:
     """Return the site of a block's correlations; numbered where a group has several blocks."""
     site = group.variable("L")
     return site if len(group.blocks) == 1 else f"{site}[{block}]"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The parameters at one unconstrained position, without the group effects.
+
+    Attributes
+    ----------
+    quantities, covariances : dict of str to array
+        As `Program.parameters` returns them.
+    log_prior : dict of str to array
+        The log prior density of each variable, shape ().
+    log_density : array
+        The log prior density of the unconstrained position.
+    """
+
+    quantities: dict[str, jax.Array]
+    covariances: dict[str, jax.Array]
+    log_prior: dict[str, jax.Array]
+    log_density: jax.Array
 
 
 @jax.tree_util.register_dataclass

@@ -14,8 +14,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from bayesmm.engines import Draws, executable
-from bayesmm.model import Inputs, Program
+from bayesmm.engines import Draws, Settled, executable
 from bayesmm.prepare import Prepared
 from bayesmm.spec import CATEGORY_DIM, ModelSpec, element_dim
 
@@ -72,9 +71,10 @@ def dimensions(spec: ModelSpec) -> tuple[dict[str, tuple[str, ...]], dict[str, n
 
 def to_datatree(
     prepared: Prepared,
-    program: Program,
+    settled: Settled,
     draws: Draws,
     *,
+    key: jax.Array,
     log_likelihood: bool,
     effects: bool = True,
     attrs: Mapping[str, str | int | float],
@@ -85,10 +85,12 @@ def to_datatree(
     ----------
     prepared : Prepared
         The model and its data.
-    program : Program
-        The program that was sampled.
+    settled : Settled
+        What was sampled.
     draws : Draws
         What the engine returned.
+    key : jax.Array
+        For what is drawn given the engine's draws: group effects that it has integrated out.
     log_likelihood : bool
         Whether to store the pointwise log-likelihood.
     effects : bool
@@ -98,12 +100,16 @@ def to_datatree(
     """
     shape = next(iter(draws.positions.values())).shape[:2]
     flat = {k: v.reshape(-1, *v.shape[2:]) for k, v in draws.positions.items()}
-    batch = at_once(prepared.numbers_per_draw)
+    rows = prepared.numbers_per_draw if log_likelihood or not settled.transformed else 0
+    batch = at_once(rows + settled.numbers_per_draw)
     with jax.enable_x64(True):
         start = time.perf_counter()
-        summarise = executable(_summariser(program, log_likelihood, batch), flat, prepared.inputs)
+        # Each draw has random numbers of its own, whatever the number of draws.
+        chain, draw = np.divmod(np.arange(shape[0] * shape[1], dtype=np.uint32), shape[1])
+        arguments = flat, (jax.random.key_data(key), chain, draw), settled.inputs
+        summarise = executable(_summariser(settled.program, log_likelihood, batch), *arguments)
         compiled = time.perf_counter()
-        found = jax.block_until_ready(summarise(flat, prepared.inputs))
+        found = jax.block_until_ready(summarise(*arguments))
     seconds = {
         "compile_time": draws.compile_time + compiled - start,
         "sampling_time": draws.sampling_time + time.perf_counter() - compiled,
@@ -231,14 +237,17 @@ def telling(prepared: Prepared) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def _summariser(program: Program, pointwise: bool, batch: int):
-    def one(position, inputs):
-        found = program.summarise(position, inputs)
-        kept = found.log_likelihood if pointwise else ()
-        return found.quantities, found.log_prior, kept
+def _summariser(program: Any, pointwise: bool, batch: int):
+    def summarise(positions, keys, inputs):
+        key_data, chain, draw = keys
+        key = jax.random.wrap_key_data(key_data, impl="threefry2x32")
 
-    def summarise(positions, inputs: Inputs):
-        count = next(iter(positions.values())).shape[0]
-        return jax.lax.map(lambda p: one(p, inputs), positions, batch_size=min(batch, count))
+        def one(at):
+            position, chain, draw = at
+            own = jax.random.fold_in(jax.random.fold_in(key, chain), draw)
+            found = program.summarise(position, inputs, own)
+            return found.quantities, found.log_prior, found.log_likelihood if pointwise else ()
+
+        return jax.lax.map(one, (positions, chain, draw), batch_size=min(batch, len(chain)))
 
     return jax.jit(summarise)

@@ -29,7 +29,7 @@ def _log_density(program, position, inputs):
 
 @partial(jax.jit, static_argnums=0)
 def _quantities(program, position, inputs):
-    return program.summarise(position, inputs).quantities
+    return program.summarise(position, inputs, jax.random.key(0)).quantities
 
 
 class Density:

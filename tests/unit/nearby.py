@@ -33,4 +33,6 @@ class Nearby:
 
 
 def nearby(model: bm.Model, chains=2, draws=30, **arguments) -> Fit:
-    return model.fit(draws=draws, chains=chains, seed=7, engine=Nearby(), **arguments)
+    # As the model stands: the coordinates of "auto" need a pilot fit, which is compiled.
+    settings = {"draws": draws, "chains": chains, "seed": 7, "parameterization": "noncentered"}
+    return model.fit(**settings | arguments, engine=Nearby())

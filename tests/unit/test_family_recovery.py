@@ -73,7 +73,7 @@ def test_simulated_data_give_the_parameters_back(name):
 
         @jax.jit
         def variables(u):
-            found = program.summarise(unravel(u), inputs).quantities
+            found = program.summarise(unravel(u), inputs, jax.random.key(0)).quantities
             return {key: found[key] for key in true}
 
         # A skewness of exactly 0 is a stationary point of any data.

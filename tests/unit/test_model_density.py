@@ -406,7 +406,9 @@ def given_priors(formula, data):
 @partial(jax.jit, static_argnums=0)
 def evaluate(program, position, inputs):
     """The joint density in the sampler's coordinates, and what a result keeps."""
-    return program.log_density(position, inputs), program.summarise(position, inputs)
+    return program.log_density(position, inputs), program.summarise(
+        position, inputs, jax.random.key(0)
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -414,7 +416,7 @@ def evaluate_natural(program, position, inputs):
     """The joint density of the sites on their natural scale, and what a result keeps."""
     sites = numpyro.infer.util.constrain_fn(program.model, (inputs,), {}, position)
     total, _ = numpyro.infer.util.log_density(program.model, (inputs,), {}, sites)
-    return total, program.summarise(position, inputs)
+    return total, program.summarise(position, inputs, jax.random.key(0))
 
 
 def positions(program, inputs, seed, count=3):

@@ -1,0 +1,263 @@
+"""The pilot fit: from a program to one in coordinates that are easy to sample.
+
+`settle` decides how the group effects of a model are sampled when the user leaves it open
+(``parameterization="auto"``):
+
+* integrated out, where the response is Gaussian (`bayesmm.model.marginal`);
+* whitened otherwise (`bayesmm.model.whiten`), around a mode that is found in a few rounds: given a
+  quadratic of the log-likelihood, the parameters are moved to the mode of their density with all
+  effects at their means (z = 0: the Laplace approximation, up to the quadratic), and the quadratic
+  is made anew there.
+
+Then the parameters are put into coordinates in which the curvature at the mode is the identity.
+Nothing here affects what is sampled, only how fast: a pilot fit that fails is no error, the
+model is then sampled as it stands (non-centred), and the result says so.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bayesmm.engines import imh
+from bayesmm.engines.cache import use_compilation_cache
+from bayesmm.engines.compiled import executable
+from bayesmm.model import (
+    Coordinates,
+    Inputs,
+    Marginal,
+    Program,
+    Transformed,
+    TransformedInputs,
+    Whitened,
+    collect,
+    cross_products,
+    find_factors,
+    is_gaussian,
+    make_plan,
+    starting_region,
+)
+
+#: Rounds of the pilot fit; most models need three or four.
+ROUNDS = 10
+#: The pilot has converged when the linear predictors move by less than this, in sds of a row.
+CONVERGED = 0.05
+#: The largest dense matrix of crossed factors that is factorised for every gradient, and for every
+#: density where no gradients are needed.
+MOST_COLUMNS, MOST_COLUMNS_WITHOUT_GRADIENTS = 300, 3000
+#: More parameters than this are scaled one by one: their curvature is a square matrix.
+MOST_PARAMETERS = 500
+#: Curvatures below this, in the units of the search, are taken to be flat.
+FLAT = 0.05
+
+
+class PilotFailure(Exception):
+    """The pilot fit did not end at a mode; its text says why."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What is sampled, and what its draws are summarised with.
+
+    Attributes
+    ----------
+    program : Program or Transformed
+        What the engine gets.
+    inputs : Inputs or TransformedInputs
+        Its numbers.
+    note : str
+        Why the model is sampled as it stands, where it was to be transformed; otherwise empty.
+    """
+
+    program: Any
+    inputs: Any
+    note: str = ""
+
+    @property
+    def transformed(self) -> bool:
+        """Whether the group effects are integrated out or whitened."""
+        return isinstance(self.program, Transformed)
+
+    @property
+    def numbers_per_draw(self) -> int:
+        """How many numbers a density holds beside those of the rows, within a factor of a few."""
+        if not self.transformed:
+            return 0
+        plan = self.inputs.plan
+        widest = max((factor.effects for factor in plan.factors), default=0)
+        return 4 * plan.size * widest + 4 * plan.dense**2
+
+
+def settle(program: Program, inputs: Inputs, *, gradients: bool = True) -> Settled:
+    """Return the program in the coordinates in which it is sampled best.
+
+    Parameters
+    ----------
+    program : Program
+        The model, non-centred.
+    inputs : Inputs
+        Its numbers.
+    gradients : bool
+        Whether the engine needs gradients; densities alone may be of larger crossed designs.
+    """
+    use_compilation_cache()
+    try:
+        with np.errstate(all="ignore"), threadpool_limits(1, "blas"):
+            return transform(program, inputs, gradients=gradients)
+    except PilotFailure as failure:
+        return Settled(program, inputs, str(failure))
+
+
+def transform(program: Program, inputs: Inputs, *, gradients: bool = True) -> Settled:
+    """Return the transformed program, around its mode.
+
+    Raises
+    ------
+    PilotFailure
+        If no mode is found.
+    """
+    design = inputs.design
+    factors = find_factors(program.layout, design)
+    centre, width = _start(program, inputs)
+    sites = tuple((name, np.shape(centre[name])) for name in sorted(centre))
+    gaussian = is_gaussian(program, design)
+    large = gaussian and not gradients and len(_flat(centre, sites)) <= imh.MOST_PARAMETERS
+    most_columns = MOST_COLUMNS_WITHOUT_GRADIENTS if large else MOST_COLUMNS
+    plan = make_plan(factors, design, most_columns=most_columns)
+    if gaussian and plan is not None:
+        information, sums = cross_products(program, plan, design)
+        made: Transformed = Marginal(program, sites)
+    else:
+        if plan is None:
+            plan = make_plan(factors, design, most_columns=0, diagonal=True)
+        information, sums = None, {}
+        made = Whitened(program, sites)
+    coordinates = Coordinates(_flat(centre, sites), np.diag(_flat(width, sites)))
+    # Given to JAX once, not at every evaluation.
+    begun = TransformedInputs(
+        jax.device_put(inputs), jax.device_put(plan), information, coordinates, sums
+    )
+    if isinstance(made, Whitened) and factors:
+        begun, x = _rounds(made, begun)
+    else:
+        x = np.zeros(made.size)
+    return Settled(made, _around_mode(made, begun, x))
+
+
+def _rounds(program: Whitened, inputs: TransformedInputs) -> tuple[TransformedInputs, np.ndarray]:
+    """Linearise and move to the mode in turn, until neither changes."""
+    steps = _Steps.of(program)
+    x = np.zeros(program.size)
+    eta = np.asarray(steps.run("smooth", x, inputs))
+    for _ in range(ROUNDS):
+        found = jax.tree.map(np.asarray, steps.run("linearise", x, eta, inputs))
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
+            raise PilotFailure("The pilot fit met a log-likelihood without a finite curvature.")
+        information = collect(inputs.plan, program.program.layout, inputs.model.design, **found)
+        inputs = replace(inputs, information=jax.device_put(information))
+        x, _ = _maximise(steps, x, inputs)
+        moved = np.asarray(steps.run("linear", x, inputs))
+        change = np.einsum("kn,kmn,mn->n", moved - eta, found["W"], moved - eta)
+        eta = moved
+        if not np.isfinite(eta).all():
+            raise PilotFailure("The pilot fit did not stay finite.")
+        if np.sqrt(change.mean()) < CONVERGED:
+            return inputs, x
+    raise PilotFailure(f"The pilot fit did not converge in {ROUNDS} rounds.")
+
+
+def _start(program: Program, inputs: Inputs) -> tuple[dict, dict]:
+    """Centre and width of the prior, by latent site of the parameters."""
+    run = executable(_prior_region(program), inputs)
+    return jax.tree.map(np.asarray, run(inputs))
+
+
+@lru_cache(maxsize=32)
+def _prior_region(program: Program):
+    return jax.jit(lambda inputs: starting_region(program.parameters, inputs))
+
+
+def _flat(values: dict[str, np.ndarray], sites: tuple) -> np.ndarray:
+    return np.concatenate([np.zeros(0), *(values[name].ravel() for name, _ in sites)])
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The compiled pieces of the pilot fit of one program."""
+
+    functions: dict[str, Any]
+
+    @staticmethod
+    @lru_cache(maxsize=32)
+    def of(program: Transformed) -> "_Steps":
+        functions: dict[str, Callable] = {"density": jax.value_and_grad(program.profile)}
+        if isinstance(program, Whitened):
+            functions |= {
+                "smooth": program.smooth,
+                "linearise": program.linearise,
+                "linear": program.linear,
+            }
+        return _Steps({name: jax.jit(function) for name, function in functions.items()})
+
+    def run(self, name: str, *arguments: Any) -> Any:
+        return executable(self.functions[name], *arguments)(*arguments)
+
+
+def _maximise(
+    steps: _Steps, x: np.ndarray, inputs: TransformedInputs
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mode of the parameters with effects at their means, and a root of its covariance.
+
+    The root is BFGS's estimate of it.
+    """
+    from scipy.optimize import minimize
+
+    if len(x) == 0:
+        return x, np.zeros((0, 0))
+    run = executable(steps.functions["density"], x, inputs)
+
+    def negative(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = run(x, inputs)
+        value, gradient = float(value), np.asarray(gradient)
+        if not (math.isfinite(value) and np.isfinite(gradient).all()):
+            return 1e300, np.zeros_like(gradient)
+        return -value, -gradient
+
+    if negative(x)[0] >= 1e300:
+        raise PilotFailure("The pilot fit met a log density that is not finite.")
+    found = minimize(negative, x, jac=True, method="BFGS", options={"gtol": 1e-2, "maxiter": 200})
+    covariance = 0.5 * (found.hess_inv + found.hess_inv.T)
+    values, vectors = np.linalg.eigh(covariance)
+    return found.x, vectors * np.sqrt(np.clip(values, 1e-12, None))
+
+
+def _around_mode(
+    program: Transformed, inputs: TransformedInputs, x: np.ndarray
+) -> TransformedInputs:
+    """Return the inputs in coordinates in which the curvature at the mode is the identity."""
+    steps = _Steps.of(program)
+    x, root = _maximise(steps, x, inputs)
+    if len(x) == 0:
+        return inputs
+    run = executable(steps.functions["density"], x, inputs)
+
+    def gradient(x: np.ndarray) -> np.ndarray:
+        return np.asarray(run(x, inputs)[1])
+
+    step = 1e-2  # of about a posterior sd, along the directions that BFGS found
+    if len(x) <= MOST_PARAMETERS:
+        differences = [gradient(x + step * d) - gradient(x - step * d) for d in root.T]
+        curvature = -np.stack(differences) @ root / (2.0 * step)
+        if not np.isfinite(curvature).all():
+            raise PilotFailure("The pilot fit met a curvature that is not finite.")
+        values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
+        root = root @ (vectors / np.sqrt(np.clip(values, FLAT, None)))
+    old = inputs.coordinates
+    covariance = (old.scale @ root) @ (old.scale @ root).T
+    coordinates = Coordinates(old.centre + old.scale @ x, np.linalg.cholesky(covariance))
+    return replace(inputs, coordinates=coordinates)
