@@ -3,7 +3,7 @@
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Any, Literal
 
@@ -13,15 +13,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesmm.engines import (
-    IMH,
     NUTS,
-    Draws,
-    PoorProposal,
-    Settled,
     make_key,
     resolve_seed,
-    settle,
-    suits,
+    sample,
     use_compilation_cache,
     whole_number,
 )
@@ -188,21 +183,24 @@ class Model:
         with jax.enable_x64(True):
             # Chains use the numbers from 0 on of this key.
             key = jax.random.fold_in(make_key(seed), 2**32 - 1)
-            engine, settled, found = self._sample(
-                engine,
-                parameterization,
+            run = sample(
+                self._prepared.program(),
+                self._prepared.inputs,
+                parameterization=parameterization,
+                engine=engine,
                 draws=draws,
                 warmup=warmup,
                 chains=chains,
                 key=make_key(seed),
                 progress=progress,
             )
+        settled, found = run.settled, run.draws
         attrs = {
             "tuning_steps": found.warmup,
             "interrupted": int(found.interrupted),
             "sampler_note": settled.note,
             "seed": seed,
-            "engine": repr(engine),
+            "engine": repr(run.engine),
             "parameterization": settled.program.parameterization,
             "formula": "\n".join(self.spec.formula.texts),
             "family": self.spec.family.name,
@@ -215,28 +213,6 @@ class Model:
         # Positions of the sampler hold the effects too; what is asked for later is made from them.
         recover = None if effects else partial(convert, log_likelihood=False)
         return Fit(self._prepared, idata, recover)
-
-    def _sample(
-        self, engine: Any, parameterization: Any, **sampling: Any
-    ) -> tuple[Any, Settled, Draws]:
-        """Run the engine, or the one that suits the model best where the user names none."""
-        inputs = self._prepared.inputs
-        if parameterization != "auto":
-            settled = Settled(self._prepared.program(parameterization), inputs)
-            engine = NUTS() if engine is None else engine
-            return engine, settled, engine.run(settled.program, inputs, **sampling)
-        program = self._prepared.program()
-        gradients = engine is not None and not isinstance(engine, IMH)
-        settled = settle(program, inputs, gradients=gradients)
-        if engine is None and suits(settled.program, settled.inputs):
-            try:
-                engine = IMH()
-                return engine, settled, engine.run(settled.program, settled.inputs, **sampling)
-            except PoorProposal as poor:
-                settled = replace(settle(program, inputs), note=str(poor))
-                engine = None
-        engine = NUTS() if engine is None else engine
-        return engine, settled, engine.run(settled.program, settled.inputs, **sampling)
 
     def prior_predictive(self, draws: int = 500, seed: int | None = None) -> xr.DataTree:
         """Draw parameters from the prior, and responses from them.

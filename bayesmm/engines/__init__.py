@@ -6,22 +6,22 @@ To add one, write a frozen dataclass of its settings in a module of its own, wit
 
 from bayesmm.engines.base import Draws, make_key, resolve_seed, whole_number
 from bayesmm.engines.cache import use_compilation_cache
+from bayesmm.engines.choice import Run, sample
 from bayesmm.engines.compiled import executable
-from bayesmm.engines.imh import IMH, PoorProposal, suits
+from bayesmm.engines.imh import IMH
 from bayesmm.engines.nuts import NUTS
-from bayesmm.engines.pilot import Settled, settle
+from bayesmm.engines.pilot import Settled
 
 __all__ = [
     "IMH",
     "NUTS",
     "Draws",
-    "PoorProposal",
+    "Run",
     "Settled",
     "executable",
     "make_key",
     "resolve_seed",
-    "settle",
-    "suits",
+    "sample",
     "use_compilation_cache",
     "whole_number",
 ]

@@ -20,12 +20,12 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammaln, logsumexp
 from threadpoolctl import threadpool_limits
 
 from bayesmm.engines.base import Draws, whole_number
@@ -35,14 +35,20 @@ from bayesmm.engines.driver import Crew
 from bayesmm.engines.progress import Progress
 from bayesmm.errors import SamplerError
 
-#: Proposals whose densities are found between two looks at the progress bar, for each thread.
-BATCH = 8
+#: Proposals whose densities a thread finds at a time, for each that is made for a kept draw.
+BATCH = 50
+#: How many cheap densities are vectorised.
+SIDE_BY_SIDE = 25
+#: Warm-up proposals a chain when the user does not say.
+WARMUP = 100
+#: Rounds of warm-up, each with the proposal that the last one was matched to.
+ROUNDS = 3
 #: With more parameters than this, few proposals would be accepted.
 MOST_PARAMETERS = 20
-#: Dense matrices of this many columns make a gradient so dear that NUTS is slower.
-DEAR_COLUMNS = 300
 #: The Pareto k above which importance weights cannot be relied on.
 LARGEST_K = 0.7
+#: The part of a chain for which it may stay at one point.
+LONGEST_STAY = 0.02
 
 
 class PoorProposal(SamplerError):
@@ -62,6 +68,8 @@ class IMH:
         Degrees of freedom of the proposal: fewer have heavier tails.
     widen : float
         Factor on the covariance at the mode.
+    thin : int, optional
+        Proposals for each draw that is kept; 5 if left out, fewer where a density is expensive.
     least_accept : float
         The acceptance below which the engine gives up.
 
@@ -73,7 +81,8 @@ class IMH:
 
     df: float = 7.0
     widen: float = 1.1
-    least_accept: float = 0.2
+    thin: int | None = None
+    least_accept: float = 0.4
 
     def __post_init__(self):
         for name, low, high in [("df", 0, 1000), ("widen", 0, 100), ("least_accept", 0, 1)]:
@@ -81,6 +90,8 @@ class IMH:
             number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
             if not number or not low < value < high:
                 raise SamplerError(f"{name}={value!r}: write a number between {low} and {high}.")
+        if self.thin is not None:
+            whole_number("thin", self.thin, 1)
 
     def run(
         self,
@@ -102,7 +113,8 @@ class IMH:
         inputs : TransformedInputs
             Its numbers.
         draws, warmup, chains : int
-            Kept draws a chain, warm-up draws a chain (None: 100), and chains.
+            Kept draws a chain, warm-up draws a chain (None: 100), and
+            chains.
         key : jax.Array
             A typed PRNG key.
         progress : bool
@@ -121,24 +133,30 @@ class IMH:
                 "response with parameterization='auto', sigma without a formula, and crossed "
                 "groups that are not too large. Use engine=bm.NUTS()."
             )
-        warmup = 100 if warmup is None else whole_number("warmup", warmup, 1)
+        warmup = WARMUP if warmup is None else whole_number("warmup", warmup, 1)
+        thin = _thin(inputs.plan) if self.thin is None else self.thin
         use_compilation_cache()
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         size = program.size
         # On small matrices the threads of BLAS only wait for each other, and we have our own.
         with (
             threadpool_limits(1, "blas"),
-            closing(Progress((warmup + draws) * chains, progress)) as bar,
+            closing(Progress((warmup + draws) * thin * chains, progress)) as bar,
             closing(_Densities(program, inputs)) as densities,
         ):
             start = time.perf_counter()
+
+            def tell(warming):
+                return partial(bar.update, warming=warming, divergences=0)
+
             proposal = Proposal(np.zeros(size), np.sqrt(self.widen) * np.eye(size), self.df)
-            first = proposal.draw(rng, warmup * chains)
-            found_first = densities(first, lambda n: bar.update(n, warming=True, divergences=0))
-            warm_weights = found_first - proposal.log_density(first)
-            proposal = proposal.matched(first, warm_weights)
-            points = proposal.draw(rng, draws * chains)
-            found = densities(points, lambda n: bar.update(n, warming=False, divergences=0))
+            for count in _shares(warmup * chains * thin, ROUNDS):
+                first = proposal.draw(rng, count)
+                found_first = densities(first, tell(warming=True))
+                warm_weights = found_first - proposal.log_density(first)
+                proposal = proposal.matched(first, warm_weights)
+            points = proposal.draw(rng, draws * thin * chains)
+            found = densities(points, tell(warming=False))
             log_weights = found - proposal.log_density(points)
             # Each chain starts at a warm-up proposal, picked by its weight.
             weight = np.exp(warm_weights - warm_weights.max())
@@ -146,15 +164,16 @@ class IMH:
             start_weights = found_first[begin] - proposal.log_density(first[begin])
             chosen, acceptance = _metropolis(
                 rng,
-                np.column_stack([start_weights, log_weights.reshape(chains, draws)]),
+                np.column_stack([start_weights, log_weights.reshape(chains, draws * thin)]),
             )
-            sampling_time = time.perf_counter() - start - densities.compile_time
-        self._check(log_weights, acceptance)
+            sampling_time = time.perf_counter() - start
+        self._check(log_weights, acceptance, draws * thin)
         # As `chosen` numbers them: the start, then the chain's proposals.
         points = np.concatenate(
-            [first[begin][:, None], points.reshape(chains, draws, size)], axis=1
+            [first[begin][:, None], points.reshape(chains, draws * thin, size)], axis=1
         )
-        found = np.column_stack([found_first[begin], found.reshape(chains, draws)])
+        found = np.column_stack([found_first[begin], found.reshape(chains, draws * thin)])
+        chosen, acceptance = chosen[:, thin - 1 :: thin], acceptance[:, thin - 1 :: thin]
         chain = np.arange(chains)[:, None]
         lp = found[chain, chosen]
         none = np.zeros((chains, draws), dtype=bool)
@@ -163,20 +182,28 @@ class IMH:
             "lp": lp,
             "energy": -lp,
             "acceptance_rate": acceptance,
-            "n_steps": np.ones((chains, draws), dtype=np.int64),
+            "n_steps": np.full((chains, draws), thin),
             "reached_max_treedepth": none,
         }
         positions = {"x": points[chain, chosen]}
         return Draws(positions, statistics, sampling_time, densities.compile_time, warmup)
 
-    def _check(self, log_weights: np.ndarray, acceptance: np.ndarray) -> None:
+    def _check(self, log_weights: np.ndarray, acceptance: np.ndarray, length: int) -> None:
+        """Refuse a proposal that misses part of the posterior; `length` proposals make a chain."""
         from arviz_stats.base import array_stats
 
-        k = array_stats.pareto_khat(log_weights[None], r_eff=1, tail="right", log_weights=True)
-        if not float(k) < LARGEST_K or not acceptance.mean() > self.least_accept:
+        tail: Any = array_stats.pareto_khat(
+            log_weights[None], r_eff=1, tail="right", log_weights=True
+        )
+        k = float(tail)
+        # A chain stays at a point for about its weight, in proposals, with mean weight 1.
+        longest = np.exp(log_weights.max() - logsumexp(log_weights) + np.log(log_weights.size))
+        rate = float(acceptance.mean())
+        if not (k < LARGEST_K and rate > self.least_accept and longest < LONGEST_STAY * length):
             raise PoorProposal(
-                f"The posterior is too far from Student's t around its mode (Pareto k "
-                f"{float(k):.2f}, acceptance {acceptance.mean():.2f}). Use engine=bm.NUTS()."
+                f"The posterior is too far from Student's t around its mode (acceptance {rate:.2f},"
+                f" Pareto k {k:.2f}, a stay of {longest:.0f} proposals). Use "
+                "engine=bm.NUTS()."
             )
 
 
@@ -224,9 +251,12 @@ class _Densities:
 
     def __init__(self, program: Any, inputs: Any):
         self._inputs = jax.device_put(inputs)
+        thin = _thin(inputs.plan)
+        # Cheap densities in large batches, side by side; dear ones in turn.
+        self._size = BATCH * thin if thin > 1 else 4
         start = time.perf_counter()
-        points = np.zeros((BATCH, program.size))
-        self._run = executable(_batch(program), points, self._inputs)
+        points = np.zeros((self._size, program.size))
+        self._run = executable(_batch(program, thin > 1), points, self._inputs)
         self.compile_time = time.perf_counter() - start
         self._crew = Crew(os.cpu_count() or 1)
 
@@ -236,13 +266,13 @@ class _Densities:
 
     def __call__(self, points: np.ndarray, done: Callable[[int], None]) -> np.ndarray:
         """Return the density of each point; ``done(n)`` is told of every n that are finished."""
-        spare = -len(points) % BATCH
-        batches = np.pad(points, ((0, spare), (0, 0))).reshape(-1, BATCH, points.shape[1])
+        spare = -len(points) % self._size
+        batches = np.pad(points, ((0, spare), (0, 0))).reshape(-1, self._size, points.shape[1])
         found: list[np.ndarray] = []
         for start in range(0, len(batches), self._crew.size):
             some = batches[start : start + self._crew.size]
             found += self._crew.each(lambda i, some=some: self._one(some, i))
-            done(len(some) * BATCH)
+            done(len(some) * self._size)
         return np.concatenate(found)[: len(points)]
 
     def _one(self, batches: np.ndarray, i: int) -> np.ndarray:
@@ -252,9 +282,12 @@ class _Densities:
 
 
 @lru_cache(maxsize=32)
-def _batch(program: Any):
+def _batch(program: Any, vectorised: bool):
     def densities(points, inputs):
-        return jax.lax.map(lambda x: program.log_density({"x": x}, inputs), points)
+        def one(x):
+            return program.log_density({"x": x}, inputs)
+
+        return jax.lax.map(one, points, batch_size=SIDE_BY_SIDE if vectorised else None)
 
     return jax.jit(densities)
 
@@ -276,23 +309,32 @@ def _metropolis(rng: np.random.Generator, log_weights: np.ndarray) -> tuple[np.n
     acceptance : numpy.ndarray
         The probability with which each proposal was accepted.
     """
-    chains, count = log_weights.shape
     # A proposal where the density is not finite is never accepted.
     log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
-    uniform = np.log(rng.uniform(size=(chains, count)))
-    chosen, acceptance = np.zeros((2, chains, count - 1))
-    current = np.zeros(chains, dtype=np.int64)
-    each = np.arange(chains)
-    for i in range(1, count):
-        with np.errstate(invalid="ignore"):
-            ratio = np.minimum(log_weights[:, i] - log_weights[each, current], 0.0)
-        current = np.where(uniform[:, i] < ratio, i, current)
-        chosen[:, i - 1], acceptance[:, i - 1] = current, np.exp(ratio)
-    return chosen.astype(np.int64), acceptance
+    uniform = np.log(rng.uniform(size=log_weights.shape))
+    chosen = np.zeros(log_weights.shape, dtype=np.int64)
+    # Plain numbers: a loop over them is faster than one over small arrays.
+    for row, limits, kept in zip(log_weights.tolist(), uniform.tolist(), chosen, strict=True):
+        current, best = 0, row[0]
+        for i in range(1, len(row)):
+            if limits[i] < row[i] - best:
+                current, best = i, row[i]
+            kept[i] = current
+    before = np.take_along_axis(log_weights, chosen[:, :-1], axis=1)
+    return chosen[:, 1:], np.exp(np.minimum(log_weights[:, 1:] - before, 0.0))
 
 
-def suits(program: Any, inputs: Any) -> bool:
-    """Whether this engine is faster than NUTS: few parameters, and a very dear gradient."""
-    return (
-        program.integrated and program.size <= MOST_PARAMETERS and inputs.plan.dense > DEAR_COLUMNS
-    )
+def _shares(total: int, parts: int) -> list[int]:
+    """Split a number of proposals into rounds."""
+    return [len(part) for part in np.array_split(np.arange(total), parts) if len(part)]
+
+
+def _thin(plan: Any) -> int:
+    """Proposals for each kept draw, by what a density costs."""
+    operations = sum(f.levels * f.effects**3 for f in plan.factors) + plan.dense**3
+    return 5 if operations < 1e5 else 2 if operations < 1e7 else 1
+
+
+def suits(program: Any) -> bool:
+    """Whether this engine is worth trying before NUTS: few parameters, and nothing else."""
+    return program.integrated and 0 < program.size <= MOST_PARAMETERS
