@@ -8,6 +8,7 @@ from bayesmm.engines.base import Draws, make_key, resolve_seed, whole_number
 from bayesmm.engines.cache import use_compilation_cache
 from bayesmm.engines.choice import Run, sample
 from bayesmm.engines.compiled import executable
+from bayesmm.engines.crew import Crew
 from bayesmm.engines.imh import IMH
 from bayesmm.engines.nuts import NUTS
 from bayesmm.engines.pilot import Settled
@@ -15,6 +16,7 @@ from bayesmm.engines.pilot import Settled
 __all__ = [
     "IMH",
     "NUTS",
+    "Crew",
     "Draws",
     "Run",
     "Settled",

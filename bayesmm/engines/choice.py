@@ -1,9 +1,11 @@
 """One call from a program to draws: coordinates and engine, those of the user or the best ones."""
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bayesmm.engines.base import Draws
+from bayesmm.engines.compiled import compile_seconds
 from bayesmm.engines.imh import IMH, PoorProposal, suits
 from bayesmm.engines.nuts import NUTS
 from bayesmm.engines.pilot import Settled, settle
@@ -17,7 +19,7 @@ class Run:
     Attributes
     ----------
     draws : Draws
-        In the coordinates of what was sampled.
+        In the coordinates of what was sampled; its times include the pilot fit.
     settled : Settled
         What was sampled.
     engine : NUTS or IMH
@@ -60,9 +62,19 @@ def sample(
     SamplerError
         If the engine cannot sample the program.
     """
+    start, compiled = time.perf_counter(), compile_seconds()
 
     def run(engine: Any, settled: Settled) -> Run:
-        return Run(engine.run(settled.program, settled.inputs, **sampling), settled, engine)
+        # The pilot fit, and an engine that gave up, are part of what a user waits for.
+        compiling = compile_seconds() - compiled
+        waited = time.perf_counter() - start - compiling
+        draws = engine.run(settled.program, settled.inputs, **sampling)
+        timed = replace(
+            draws,
+            sampling_time=draws.sampling_time + waited,
+            compile_time=draws.compile_time + compiling,
+        )
+        return Run(timed, settled, engine)
 
     if parameterization != "auto":
         plain = Settled(replace(program, parameterization=parameterization), inputs)

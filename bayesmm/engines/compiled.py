@@ -4,12 +4,14 @@
 compilation apart from work in every timing that a result carries.
 """
 
+import time
 from typing import Any
 
 import jax
 import numpy as np
 
 _EXECUTABLES: dict[Any, Any] = {}
+_SECONDS = {"compiling": 0.0}
 #: More than this many are a long session with many models; then all are forgotten.
 _MOST = 256
 
@@ -29,8 +31,15 @@ def executable(jitted: Any, *arguments: Any) -> Any:
     if key not in _EXECUTABLES:
         if len(_EXECUTABLES) >= _MOST:
             _EXECUTABLES.clear()
+        start = time.perf_counter()
         _EXECUTABLES[key] = jitted.lower(*arguments).compile()
+        _SECONDS["compiling"] += time.perf_counter() - start
     return _EXECUTABLES[key]
+
+
+def compile_seconds() -> float:
+    """Return how long `executable` has compiled so far in this process: for differences."""
+    return _SECONDS["compiling"]
 
 
 def _dtype(leaf: Any) -> Any:

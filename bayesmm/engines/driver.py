@@ -14,10 +14,7 @@ one group, spread over the devices by `shard_map`.
 """
 
 import math
-import os
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -31,6 +28,7 @@ from jax.sharding import Mesh, PartitionSpec
 from bayesmm.engines.base import Draws
 from bayesmm.engines.cache import use_compilation_cache
 from bayesmm.engines.compiled import executable
+from bayesmm.engines.crew import Crew
 from bayesmm.engines.progress import Progress
 from bayesmm.errors import SamplerError, warn
 from bayesmm.model import Inputs, Program
@@ -223,33 +221,6 @@ def group_count(chains: int) -> int:
     """Return into how many groups the chains are dealt: see the module's docstring."""
     devices = jax.devices()
     return chains if len(devices) == 1 and devices[0].platform == "cpu" else 1
-
-
-class Crew:
-    """Threads that work side by side, one for each group of chains.
-
-    Parameters
-    ----------
-    size : int
-        How many groups there are.
-    """
-
-    def __init__(self, size: int):
-        self.size = size
-        self._pool = ThreadPoolExecutor(min(size, os.cpu_count() or 1))
-
-    def each(self, work: Callable[[int], Any]) -> list[Any]:
-        """Return ``work(group)`` of every group, in order."""
-
-        def in_float64(group: int):
-            with jax.enable_x64(True):  # the setting belongs to a thread
-                return work(group)
-
-        return list(self._pool.map(in_float64, range(self.size)))
-
-    def close(self) -> None:
-        """Let the threads go, without work that has not begun."""
-        self._pool.shutdown(cancel_futures=True)
 
 
 def site_shapes(program: Program, inputs: Inputs) -> dict[str, tuple[int, ...]]:

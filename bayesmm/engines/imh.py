@@ -15,9 +15,8 @@ is too large (Vehtari et al. 2024), or few proposals are accepted, `PoorProposal
 another engine has to do it.
 """
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -26,12 +25,11 @@ from typing import Any
 import jax
 import numpy as np
 from scipy.special import gammaln, logsumexp
-from threadpoolctl import threadpool_limits
 
 from bayesmm.engines.base import Draws, whole_number
 from bayesmm.engines.cache import use_compilation_cache
 from bayesmm.engines.compiled import executable
-from bayesmm.engines.driver import Crew
+from bayesmm.engines.crew import CORES, Crew
 from bayesmm.engines.progress import Progress
 from bayesmm.errors import SamplerError
 
@@ -42,7 +40,9 @@ SIDE_BY_SIDE = 25
 #: Warm-up proposals a chain when the user does not say.
 WARMUP = 100
 #: Rounds of warm-up, each with the proposal that the last one was matched to.
-ROUNDS = 3
+ROUNDS = 2
+#: Draws for each parameter that the warm-up has to be worth, before its covariance is used.
+LEAST_WORTH = 20
 #: With more parameters than this, few proposals would be accepted.
 MOST_PARAMETERS = 20
 #: The Pareto k above which importance weights cannot be relied on.
@@ -79,7 +79,7 @@ class IMH:
         For a value outside its range.
     """
 
-    df: float = 7.0
+    df: float = 10.0
     widen: float = 1.1
     thin: int | None = None
     least_accept: float = 0.4
@@ -138,9 +138,7 @@ class IMH:
         use_compilation_cache()
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         size = program.size
-        # On small matrices the threads of BLAS only wait for each other, and we have our own.
         with (
-            threadpool_limits(1, "blas"),
             closing(Progress((warmup + draws) * thin * chains, progress)) as bar,
             closing(_Densities(program, inputs)) as densities,
         ):
@@ -150,17 +148,17 @@ class IMH:
                 return partial(bar.update, warming=warming, divergences=0)
 
             proposal = Proposal(np.zeros(size), np.sqrt(self.widen) * np.eye(size), self.df)
+            rounds = []
             for count in _shares(warmup * chains * thin, ROUNDS):
                 first = proposal.draw(rng, count)
                 found_first = densities(first, tell(warming=True))
-                warm_weights = found_first - proposal.log_density(first)
-                proposal = proposal.matched(first, warm_weights)
+                rounds.append((first, found_first - proposal.log_density(first)))
+                proposal = proposal.matched(rounds)
             points = proposal.draw(rng, draws * thin * chains)
             found = densities(points, tell(warming=False))
             log_weights = found - proposal.log_density(points)
             # Each chain starts at a warm-up proposal, picked by its weight.
-            weight = np.exp(warm_weights - warm_weights.max())
-            begin = rng.choice(len(first), size=chains, p=weight / weight.sum())
+            begin = rng.choice(len(first), size=chains, p=_normalised(rounds[-1][1]))
             start_weights = found_first[begin] - proposal.log_density(first[begin])
             chosen, acceptance = _metropolis(
                 rng,
@@ -229,21 +227,34 @@ class Proposal:
         log_det = np.linalg.slogdet(self.root)[1]
         return constant - log_det - (df + size) / 2 * np.log1p((z**2).sum(axis=0) / df)
 
-    def matched(self, points: np.ndarray, log_weights: np.ndarray) -> "Proposal":
-        """Return the t with the mean and covariance that weighted draws of this one have.
+    def matched(self, rounds: Sequence[tuple[np.ndarray, np.ndarray]]) -> "Proposal":
+        """Return the t with the mean and covariance of the posterior.
 
-        As it is, where the weights rest on too few draws.
+        Parameters
+        ----------
+        rounds : sequence of (points, log weights)
+            Of proposals made so far, shapes (count, size) and (count,). Where they are worth too
+            few draws, the proposal stays as it is.
         """
-        weights = np.exp(log_weights - log_weights.max())
-        weights /= weights.sum()
-        size = len(self.centre)
-        if 1.0 / (weights**2).sum() < 10 * size:
+        parts = [_normalised(log_weights) for _, log_weights in rounds]
+        worth = np.array([1.0 / (part**2).sum() for part in parts])
+        if worth.sum() < LEAST_WORTH * len(self.centre):
             return self
+        weights = np.concatenate([part * n for part, n in zip(parts, worth, strict=True)])
+        weights /= weights.sum()
+        points = np.concatenate([points for points, _ in rounds])
         mean = weights @ points
         residual = points - mean
         covariance = (weights[:, None] * residual).T @ residual
         # Taken for the scale matrix, so that the proposal is wider than the posterior.
         return Proposal(mean, np.linalg.cholesky(covariance), self.df)
+
+
+def _normalised(log_weights: np.ndarray) -> np.ndarray:
+    """Weights that sum to 1, of their logarithms; nothing where a density is not finite."""
+    finite = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    weights = np.exp(finite - finite.max())
+    return weights / weights.sum()
 
 
 class _Densities:
@@ -258,7 +269,7 @@ class _Densities:
         points = np.zeros((self._size, program.size))
         self._run = executable(_batch(program, thin > 1), points, self._inputs)
         self.compile_time = time.perf_counter() - start
-        self._crew = Crew(os.cpu_count() or 1)
+        self._crew = Crew(CORES)
 
     def close(self) -> None:
         """Let the threads go."""

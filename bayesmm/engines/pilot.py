@@ -71,7 +71,7 @@ class Settled:
     inputs : Inputs or TransformedInputs
         Its numbers.
     note : str
-        Why the model is sampled as it stands, where it was to be transformed; otherwise empty.
+        Why the model is not sampled as it was to be; otherwise empty.
     """
 
     program: Any

@@ -45,7 +45,8 @@ class Factorised:
     T : dict
         T_fg of the nested factors, shape (effects of f, effects of g, levels of f).
     entries : array or None
-        T of the crossed factor, a column for each entry of the core.
+        T of the crossed factor: a column for each entry of the core, shape (effects, entries), or
+        dense, shape (effects * levels, columns).
     S : array or None
         The Cholesky factor of the dense matrix that is left.
     """
@@ -78,9 +79,12 @@ class Factorised:
         if core is not None:
             e = core.factor
             w[e] = blocks.solve(self.L[e], left[e])
-            down = (self.entries * w[e][:, core.level]).sum(axis=0)
             rest = jnp.concatenate([left[g].ravel() for g in core.others])
-            rest = rest - blocks.sum_into(down, core.column, core.columns)
+            if core.sparse:
+                down = (self.entries * w[e][:, core.level]).sum(axis=0)
+                rest = rest - blocks.sum_into(down, core.column, core.columns)
+            else:
+                rest = rest - w[e].ravel() @ self.entries
             w |= self._apart(core, solve_triangular(self.S, rest, lower=True))
         return [w[f] for f in range(len(v))]
 
@@ -92,10 +96,12 @@ class Factorised:
             e = core.factor
             rest = jnp.concatenate([x[g].ravel() for g in core.others])
             rest = solve_triangular(self.S, rest, lower=True, trans="T")
-            up = self.entries * rest[core.column]
-            y[e] = blocks.solve_transposed(
-                self.L[e], x[e] - blocks.sum_into(up, core.level, x[e].shape[-1])
-            )
+            if core.sparse:
+                up = self.entries * rest[core.column]
+                up = blocks.sum_into(up, core.level, x[e].shape[-1])
+            else:
+                up = (self.entries @ rest).reshape(x[e].shape)
+            y[e] = blocks.solve_transposed(self.L[e], x[e] - up)
             y |= self._apart(core, rest)
         for step in reversed(self.plan.steps):
             f, total = step.factor, x[step.factor]
@@ -146,18 +152,28 @@ def factorise(plan: Plan, diagonal: Sequence[jax.Array], cross: Cross) -> Factor
         return Factorised(plan, L, T)
     e = core.factor
     L[e] = blocks.cholesky(A[e])
-    parts = [
-        _columns(blocks.solve(L[e][..., plan.pairs[e, g].first], B[e, g])) for g in core.others
-    ]
-    entries = jnp.concatenate(parts, axis=-1)
-    remaining = _dense(plan, core, A, B) - _products(core, entries, A[e].shape[-1])
+    T_core = [blocks.solve(_of_pairs(L[e], plan, e, g), B[e, g]) for g in core.others]
+    if core.sparse:
+        entries = jnp.concatenate([t.reshape(t.shape[0], -1) for t in T_core], axis=-1)
+    else:
+        entries = jnp.concatenate([_as_matrix(t, A[e].shape[-1]) for t in T_core], axis=-1)
+    remaining = _dense(plan, core, A, B) - _products(core, entries)
     S = jnp.linalg.cholesky(remaining, symmetrize_input=False)
     return Factorised(plan, L, T, entries, S)
 
 
-def _columns(T: jax.Array) -> jax.Array:
-    """Shape (q, r, pairs) as (q, r * pairs): the order of a core's entries."""
-    return T.reshape(T.shape[0], -1)
+def _of_pairs(L: jax.Array, plan: Plan, e: int, g: int) -> jax.Array:
+    """The factor of the first level of each pair; all pairs are in order."""
+    pairs = plan.pairs[e, g].first.shape[0]
+    if pairs == L.shape[-1] * plan.factors[g].levels:
+        return jnp.repeat(L, plan.factors[g].levels, axis=-1)
+    return L[..., plan.pairs[e, g].first]
+
+
+def _as_matrix(T: jax.Array, levels: int) -> jax.Array:
+    """From (q, r, all pairs) to (q * levels, r * other levels)."""
+    q, r = T.shape[:2]
+    return jnp.swapaxes(T.reshape(q, r, levels, -1), 1, 2).reshape(q * levels, -1)
 
 
 def _dense(plan: Plan, core: Core, A: Sequence[jax.Array], B: Cross) -> jax.Array:
@@ -185,16 +201,11 @@ def _dense(plan: Plan, core: Core, A: Sequence[jax.Array], B: Cross) -> jax.Arra
     return matrix
 
 
-def _products(core: Core, entries: jax.Array, levels: int) -> jax.Array:
+def _products(core: Core, entries: jax.Array) -> jax.Array:
     """Sum over the levels of the eliminated factor of T' T, at least its lower triangle."""
+    if not core.sparse:
+        return entries.T @ entries
     M = core.columns
-    if core.sparse:
-        values = (entries[:, core.left] * entries[:, core.right]).sum(axis=0)
-        sums = blocks.sum_into(values, core.target, core.elements.shape[0])
-        return jnp.zeros(M * M).at[core.elements].set(sums, unique_indices=True).reshape(M, M)
-    q = entries.shape[0]
-    dense = (
-        jnp.zeros((q, levels, M)).at[:, core.level, core.column].set(entries, unique_indices=True)
-    )
-    dense = dense.reshape(q * levels, M)
-    return dense.T @ dense
+    values = (entries[:, core.left] * entries[:, core.right]).sum(axis=0)
+    sums = blocks.sum_into(values, core.target, core.elements.shape[0])
+    return jnp.zeros(M * M).at[core.elements].set(sums, unique_indices=True).reshape(M, M)

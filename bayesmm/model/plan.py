@@ -120,10 +120,10 @@ class Core:
     Attributes
     ----------
     level, column : numpy.ndarray
-        Of each entry, shape (entries,).
+        Of each entry, shape (entries,); empty where the products are made densely, like all that
+        follow.
     left, right : numpy.ndarray
-        The entries whose product goes into each element of the dense matrix, shape (products,);
-        empty where the products are made densely.
+        The entries whose product goes into each element of the dense matrix, shape (products,).
     target : numpy.ndarray
         Which of `elements` each product belongs to, shape (products,), sorted.
     elements : numpy.ndarray
@@ -241,6 +241,11 @@ def make_plan(
         core = _core(left, pairs, factors, most_columns)
         if core is None:
             return None
+        if not core.sparse:
+            # Then nothing has to be looked up: pairs that do not occur have blocks of zeros.
+            first = left[0]
+            for g in left[1:]:
+                pairs[first, g] = _all_pairs(index[first], index[g], factors[first], factors[g])
     steps = [_step(f, index, pairs, factors) for f in (*chain, *(left if diagonal else ()))]
     return Plan(pairs, tuple(steps), core, tuple(factors))
 
@@ -259,6 +264,15 @@ def _pairs(first: np.ndarray, second: np.ndarray, levels: int) -> Pairs:
         (found // levels).astype(np.int32),
         (found % levels).astype(np.int32),
         rows.astype(np.int32),
+    )
+
+
+def _all_pairs(first: np.ndarray, second: np.ndarray, one: Factor, other: Factor) -> Pairs:
+    """All pairs of levels, whether they occur or not."""
+    return Pairs(
+        np.repeat(np.arange(one.levels, dtype=np.int32), other.levels),
+        np.tile(np.arange(other.levels, dtype=np.int32), one.levels),
+        (first.astype(np.int64) * other.levels + second).astype(np.int32),
     )
 
 
@@ -305,6 +319,7 @@ def _core(
     sparse = products * DENSE_IS_FASTER_BY < factors[first].levels * columns**2
     if not sparse:
         empty = np.zeros(0, dtype=np.int32)
+        entry_level = entry_column = empty
         listed = (empty, empty, empty, empty)
     elif products > MOST_PRODUCTS:
         return None

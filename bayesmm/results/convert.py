@@ -5,16 +5,18 @@ All arrays in a result are NumPy float64 (labels, indicators and counts keep the
 
 import datetime
 import importlib.metadata
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayesmm.engines import Draws, Settled, executable
+from bayesmm.engines import Crew, Draws, Settled, executable
 from bayesmm.prepare import Prepared
 from bayesmm.spec import CATEGORY_DIM, ModelSpec, element_dim
 
@@ -99,24 +101,24 @@ def to_datatree(
         What else to say of the run, in the posterior's attributes.
     """
     shape = next(iter(draws.positions.values())).shape[:2]
-    flat = {k: v.reshape(-1, *v.shape[2:]) for k, v in draws.positions.items()}
     rows = prepared.numbers_per_draw if log_likelihood or not settled.transformed else 0
     batch = at_once(rows + settled.numbers_per_draw)
     with jax.enable_x64(True):
         start = time.perf_counter()
-        # Each draw has random numbers of its own, whatever the number of draws.
-        chain, draw = np.divmod(np.arange(shape[0] * shape[1], dtype=np.uint32), shape[1])
-        arguments = flat, (jax.random.key_data(key), chain, draw), settled.inputs
-        summarise = executable(_summariser(settled.program, log_likelihood, batch), *arguments)
+        inputs, key_data = jax.device_put(settled.inputs), jax.random.key_data(key)
+
+        def arguments(chain: int):
+            positions = {name: values[chain] for name, values in draws.positions.items()}
+            return positions, key_data, np.uint32(chain), inputs
+
+        run = executable(_summariser(settled.program, log_likelihood, batch), *arguments(0))
         compiled = time.perf_counter()
-        found = jax.block_until_ready(summarise(*arguments))
+        found = _by_chain(lambda chain: run(*arguments(chain)), shape[0])
     seconds = {
         "compile_time": draws.compile_time + compiled - start,
         "sampling_time": draws.sampling_time + time.perf_counter() - compiled,
     }
-    quantities, log_prior, pointwise = jax.tree.map(
-        lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), found
-    )
+    quantities, log_prior, pointwise = found
     spec = prepared.spec
     dims, coords = dimensions(spec)
     sample = {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
@@ -236,18 +238,42 @@ def telling(prepared: Prepared) -> np.ndarray:
     return prepared.response.counted & (True if trials is None else trials > 0)
 
 
+def _by_chain(work: Callable[[int], Any], chains: int) -> Any:
+    """Return the arrays that `work` gives for every chain, with a leading axis of chains.
+
+    Each is copied into its place as it comes, so that hardly more than the result is ever held.
+    """
+    places: list[Any] = []
+    lock, crew = threading.Lock(), Crew(chains)
+
+    def one(chain: int) -> None:
+        found = work(chain)
+        with lock:
+            if not places:
+                places.append(jax.tree.map(lambda x: np.empty((chains, *x.shape), x.dtype), found))
+        for place, values in zip(jax.tree.leaves(places[0]), jax.tree.leaves(found), strict=True):
+            place[chain] = values
+
+    try:
+        crew.each(one)
+    finally:
+        crew.close()
+    return places[0]
+
+
 @lru_cache(maxsize=32)
 def _summariser(program: Any, pointwise: bool, batch: int):
-    def summarise(positions, keys, inputs):
-        key_data, chain, draw = keys
+    def summarise(positions, key_data, chain, inputs):
         key = jax.random.wrap_key_data(key_data, impl="threefry2x32")
+        draws = jnp.arange(next(iter(positions.values())).shape[0])
 
         def one(at):
-            position, chain, draw = at
+            position, draw = at
+            # Each draw has random numbers of its own, whatever the number of draws.
             own = jax.random.fold_in(jax.random.fold_in(key, chain), draw)
             found = program.summarise(position, inputs, own)
             return found.quantities, found.log_prior, found.log_likelihood if pointwise else ()
 
-        return jax.lax.map(one, (positions, chain, draw), batch_size=min(batch, len(chain)))
+        return jax.lax.map(one, (positions, draws), batch_size=min(batch, len(draws)))
 
     return jax.jit(summarise)

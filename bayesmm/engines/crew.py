@@ -1,0 +1,44 @@
+"""Threads for work that XLA does."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+from threadpoolctl import threadpool_limits
+
+#: The cores of the machine.
+CORES = os.cpu_count() or 1
+
+
+class Crew:
+    """Threads that work side by side on numbered pieces of work.
+
+    XLA releases Python's lock, so that compiled work runs on as many cores.
+
+    Parameters
+    ----------
+    size : int
+        How many pieces there are.
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+        self._pool = ThreadPoolExecutor(min(size, CORES))
+        # Threads of BLAS would compete with these, and on small matrices wait for each other.
+        self._limits = threadpool_limits(1, "blas")
+
+    def each(self, work: Callable[[int], Any]) -> list[Any]:
+        """Return ``work(i)`` of every piece, in order."""
+
+        def in_float64(i: int):
+            with jax.enable_x64(True):  # the setting belongs to a thread
+                return work(i)
+
+        return list(self._pool.map(in_float64, range(self.size)))
+
+    def close(self) -> None:
+        """Let the threads go, without work that has not begun."""
+        self._pool.shutdown(cancel_futures=True)
+        self._limits.restore_original_limits()
