@@ -15,11 +15,12 @@ is too large (Vehtari et al. 2024), or few proposals are accepted, `PoorProposal
 another engine has to do it.
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -28,15 +29,10 @@ from scipy.special import gammaln, logsumexp
 
 from bayesmm.engines.base import Draws, whole_number
 from bayesmm.engines.cache import use_compilation_cache
-from bayesmm.engines.compiled import executable
-from bayesmm.engines.crew import CORES, Crew
+from bayesmm.engines.densities import Densities, effort
 from bayesmm.engines.progress import Progress
 from bayesmm.errors import SamplerError
 
-#: Proposals whose densities a thread finds at a time, for each that is made for a kept draw.
-BATCH = 50
-#: How many cheap densities are vectorised.
-SIDE_BY_SIDE = 25
 #: Warm-up proposals a chain when the user does not say.
 WARMUP = 100
 #: Rounds of warm-up, each with the proposal that the last one was matched to.
@@ -47,6 +43,8 @@ LEAST_WORTH = 20
 MOST_PARAMETERS = 20
 #: The Pareto k above which importance weights cannot be relied on.
 LARGEST_K = 0.7
+#: A weight, with mean 1, from which on the tail of the weights is looked at.
+LARGE_WEIGHT = 10.0
 #: The part of a chain for which it may stay at one point.
 LONGEST_STAY = 0.02
 
@@ -134,13 +132,13 @@ class IMH:
                 "groups that are not too large. Use engine=bm.NUTS()."
             )
         warmup = WARMUP if warmup is None else whole_number("warmup", warmup, 1)
-        thin = _thin(inputs.plan) if self.thin is None else self.thin
+        thin = effort(inputs.plan) if self.thin is None else self.thin
         use_compilation_cache()
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         size = program.size
         with (
             closing(Progress((warmup + draws) * thin * chains, progress)) as bar,
-            closing(_Densities(program, inputs)) as densities,
+            closing(Densities(program, inputs)) as densities,
         ):
             start = time.perf_counter()
 
@@ -188,21 +186,23 @@ class IMH:
 
     def _check(self, log_weights: np.ndarray, acceptance: np.ndarray, length: int) -> None:
         """Refuse a proposal that misses part of the posterior; `length` proposals make a chain."""
-        from arviz_stats.base import array_stats
-
-        tail: Any = array_stats.pareto_khat(
-            log_weights[None], r_eff=1, tail="right", log_weights=True
-        )
-        k = float(tail)
         # A chain stays at a point for about its weight, in proposals, with mean weight 1.
         longest = np.exp(log_weights.max() - logsumexp(log_weights) + np.log(log_weights.size))
         rate = float(acceptance.mean())
+        # Where no weight is large, there is no tail to look at.
+        k = _pareto_k(log_weights) if longest > LARGE_WEIGHT else -math.inf
         if not (k < LARGEST_K and rate > self.least_accept and longest < LONGEST_STAY * length):
             raise PoorProposal(
                 f"The posterior is too far from Student's t around its mode (acceptance {rate:.2f},"
-                f" Pareto k {k:.2f}, a stay of {longest:.0f} proposals). Use "
-                "engine=bm.NUTS()."
+                f" Pareto k {k:.2f}, a stay of {longest:.0f} proposals). Use engine=bm.NUTS()."
             )
+
+
+def _pareto_k(log_weights: np.ndarray) -> float:
+    from arviz_stats.base import array_stats
+
+    found: Any = array_stats.pareto_khat(log_weights[None], r_eff=1, tail="right", log_weights=True)
+    return float(found)
 
 
 @dataclass(frozen=True)
@@ -257,52 +257,6 @@ def _normalised(log_weights: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-class _Densities:
-    """Evaluates the log density of many points, on all cores."""
-
-    def __init__(self, program: Any, inputs: Any):
-        self._inputs = jax.device_put(inputs)
-        thin = _thin(inputs.plan)
-        # Cheap densities in large batches, side by side; dear ones in turn.
-        self._size = BATCH * thin if thin > 1 else 4
-        start = time.perf_counter()
-        points = np.zeros((self._size, program.size))
-        self._run = executable(_batch(program, thin > 1), points, self._inputs)
-        self.compile_time = time.perf_counter() - start
-        self._crew = Crew(CORES)
-
-    def close(self) -> None:
-        """Let the threads go."""
-        self._crew.close()
-
-    def __call__(self, points: np.ndarray, done: Callable[[int], None]) -> np.ndarray:
-        """Return the density of each point; ``done(n)`` is told of every n that are finished."""
-        spare = -len(points) % self._size
-        batches = np.pad(points, ((0, spare), (0, 0))).reshape(-1, self._size, points.shape[1])
-        found: list[np.ndarray] = []
-        for start in range(0, len(batches), self._crew.size):
-            some = batches[start : start + self._crew.size]
-            found += self._crew.each(lambda i, some=some: self._one(some, i))
-            done(len(some) * self._size)
-        return np.concatenate(found)[: len(points)]
-
-    def _one(self, batches: np.ndarray, i: int) -> np.ndarray:
-        if i >= len(batches):
-            return np.zeros(0)
-        return np.asarray(self._run(batches[i], self._inputs))
-
-
-@lru_cache(maxsize=32)
-def _batch(program: Any, vectorised: bool):
-    def densities(points, inputs):
-        def one(x):
-            return program.log_density({"x": x}, inputs)
-
-        return jax.lax.map(one, points, batch_size=SIDE_BY_SIDE if vectorised else None)
-
-    return jax.jit(densities)
-
-
 def _metropolis(rng: np.random.Generator, log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Run the accept steps of every chain.
 
@@ -338,12 +292,6 @@ def _metropolis(rng: np.random.Generator, log_weights: np.ndarray) -> tuple[np.n
 def _shares(total: int, parts: int) -> list[int]:
     """Split a number of proposals into rounds."""
     return [len(part) for part in np.array_split(np.arange(total), parts) if len(part)]
-
-
-def _thin(plan: Any) -> int:
-    """Proposals for each kept draw, by what a density costs."""
-    operations = sum(f.levels * f.effects**3 for f in plan.factors) + plan.dense**3
-    return 5 if operations < 1e5 else 2 if operations < 1e7 else 1
 
 
 def suits(program: Any) -> bool:

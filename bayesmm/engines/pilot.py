@@ -16,6 +16,7 @@ model is then sampled as it stands (non-centred), and the result says so.
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -27,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from bayesmm.engines import imh
 from bayesmm.engines.cache import use_compilation_cache
 from bayesmm.engines.compiled import executable
+from bayesmm.engines.densities import Densities
 from bayesmm.model import (
     Coordinates,
     Inputs,
@@ -54,6 +56,10 @@ MOST_COLUMNS, MOST_COLUMNS_WITHOUT_GRADIENTS = 300, 3000
 MOST_PARAMETERS = 500
 #: Curvatures below this, in the units of the search, are taken to be flat.
 FLAT = 0.05
+
+
+#: The log density of the parameters and its gradient, as a function of x.
+type Density = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 class PilotFailure(Exception):
@@ -133,20 +139,19 @@ def transform(program: Program, inputs: Inputs, *, gradients: bool = True) -> Se
         information, sums = cross_products(program, plan, design)
         made: Transformed = Marginal(program, sites)
     else:
-        if plan is None:
-            plan = make_plan(factors, design, most_columns=0, diagonal=True)
+        plan = plan or make_plan(factors, design, most_columns=0, diagonal=True)
         information, sums = None, {}
         made = Whitened(program, sites)
     coordinates = Coordinates(_flat(centre, sites), np.diag(_flat(width, sites)))
     # Given to JAX once, not at every evaluation.
-    begun = TransformedInputs(
-        jax.device_put(inputs), jax.device_put(plan), information, coordinates, sums
-    )
+    begun = jax.device_put(TransformedInputs(inputs, plan, information, coordinates, sums))
+    x = np.zeros(made.size)
+    if imh.suits(made):
+        with closing(Densities(made, begun)) as densities:
+            return Settled(made, _around_mode(densities.value_and_gradient, begun, x))
     if isinstance(made, Whitened) and factors:
         begun, x = _rounds(made, begun)
-    else:
-        x = np.zeros(made.size)
-    return Settled(made, _around_mode(made, begun, x))
+    return Settled(made, _around_mode(_Steps.of(made).gradient_of(x, begun), begun, x))
 
 
 def _rounds(program: Whitened, inputs: TransformedInputs) -> tuple[TransformedInputs, np.ndarray]:
@@ -160,7 +165,7 @@ def _rounds(program: Whitened, inputs: TransformedInputs) -> tuple[TransformedIn
             raise PilotFailure("The pilot fit met a log-likelihood without a finite curvature.")
         information = collect(inputs.plan, program.program.layout, inputs.model.design, **found)
         inputs = replace(inputs, information=jax.device_put(information))
-        x, _ = _maximise(steps, x, inputs)
+        x, _ = _maximise(steps.gradient_of(x, inputs), x)
         moved = np.asarray(steps.run("linear", x, inputs))
         change = np.einsum("kn,kmn,mn->n", moved - eta, found["W"], moved - eta)
         eta = moved
@@ -204,13 +209,21 @@ class _Steps:
             }
         return _Steps({name: jax.jit(function) for name, function in functions.items()})
 
+    def gradient_of(self, x: np.ndarray, inputs: TransformedInputs) -> Density:
+        """The density and its gradient as a function of x, compiled."""
+        run = executable(self.functions["density"], x, inputs)
+
+        def density(x: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = run(x, inputs)
+            return float(value), np.asarray(gradient)
+
+        return density
+
     def run(self, name: str, *arguments: Any) -> Any:
         return executable(self.functions[name], *arguments)(*arguments)
 
 
-def _maximise(
-    steps: _Steps, x: np.ndarray, inputs: TransformedInputs
-) -> tuple[np.ndarray, np.ndarray]:
+def _maximise(density: Density, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mode of the parameters with effects at their means, and a root of its covariance.
 
     The root is BFGS's estimate of it.
@@ -219,11 +232,9 @@ def _maximise(
 
     if len(x) == 0:
         return x, np.zeros((0, 0))
-    run = executable(steps.functions["density"], x, inputs)
 
     def negative(x: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = run(x, inputs)
-        value, gradient = float(value), np.asarray(gradient)
+        value, gradient = density(x)
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             return 1e300, np.zeros_like(gradient)
         return -value, -gradient
@@ -236,28 +247,21 @@ def _maximise(
     return found.x, vectors * np.sqrt(np.clip(values, 1e-12, None))
 
 
-def _around_mode(
-    program: Transformed, inputs: TransformedInputs, x: np.ndarray
-) -> TransformedInputs:
+def _around_mode(density: Density, inputs: TransformedInputs, x: np.ndarray) -> TransformedInputs:
     """Return the inputs in coordinates in which the curvature at the mode is the identity."""
-    steps = _Steps.of(program)
-    x, root = _maximise(steps, x, inputs)
+    x, root = _maximise(density, x)
     if len(x) == 0:
         return inputs
-    run = executable(steps.functions["density"], x, inputs)
-
-    def gradient(x: np.ndarray) -> np.ndarray:
-        return np.asarray(run(x, inputs)[1])
 
     step = 1e-2  # of about a posterior sd, along the directions that BFGS found
     if len(x) <= MOST_PARAMETERS:
-        differences = [gradient(x + step * d) - gradient(x - step * d) for d in root.T]
+        differences = [density(x + step * d)[1] - density(x - step * d)[1] for d in root.T]
         curvature = -np.stack(differences) @ root / (2.0 * step)
         if not np.isfinite(curvature).all():
             raise PilotFailure("The pilot fit met a curvature that is not finite.")
         values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
         root = root @ (vectors / np.sqrt(np.clip(values, FLAT, None)))
-    old = inputs.coordinates
+    old = jax.tree.map(np.asarray, inputs.coordinates)
     covariance = (old.scale @ root) @ (old.scale @ root).T
     coordinates = Coordinates(old.centre + old.scale @ x, np.linalg.cholesky(covariance))
     return replace(inputs, coordinates=coordinates)
