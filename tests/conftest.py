@@ -55,5 +55,6 @@ def small_data():
 
 @pytest.fixture(scope="session")
 def small_fit(small_data):
-    """2 chains of 300 + 200 draws of a Gaussian random intercept, on `small_data`."""
-    return bm.fit("y ~ x + (1 | g)", small_data, chains=2, warmup=300, draws=200, seed=1)
+    """2 chains of 300 + 200 draws of NUTS for a Gaussian random intercept, on `small_data`."""
+    sampling = {"chains": 2, "warmup": 300, "draws": 200, "seed": 1, "engine": bm.NUTS()}
+    return bm.fit("y ~ x + (1 | g)", small_data, **sampling)

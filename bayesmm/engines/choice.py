@@ -77,7 +77,7 @@ def sample(
         return Run(timed, settled, engine)
 
     if parameterization != "auto":
-        plain = Settled(replace(program, parameterization=parameterization), inputs)
+        plain = Settled(replace(program, parameterization=parameterization), inputs, inputs)
         return run(NUTS() if engine is None else engine, plain)
     gradients = engine is not None and not isinstance(engine, IMH)
     settled = settle(program, inputs, gradients=gradients)

@@ -5,6 +5,7 @@ compilation apart from work in every timing that a result carries.
 """
 
 import time
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -32,9 +33,23 @@ def executable(jitted: Any, *arguments: Any) -> Any:
         if len(_EXECUTABLES) >= _MOST:
             _EXECUTABLES.clear()
         start = time.perf_counter()
-        _EXECUTABLES[key] = jitted.lower(*arguments).compile()
+        lowered = jitted.lower(*arguments)
+        with _kept_on_disk():
+            _EXECUTABLES[key] = lowered.compile()
         _SECONDS["compiling"] += time.perf_counter() - start
     return _EXECUTABLES[key]
+
+
+@contextmanager
+def _kept_on_disk():
+    """Have JAX's cache keep what compiles in less than a second too: a fit has several such."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0.0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def compile_seconds() -> float:

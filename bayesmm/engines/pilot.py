@@ -37,6 +37,7 @@ from bayesmm.model import (
     Transformed,
     TransformedInputs,
     Whitened,
+    aggregate,
     collect,
     cross_products,
     find_factors,
@@ -76,18 +77,26 @@ class Settled:
         What the engine gets.
     inputs : Inputs or TransformedInputs
         Its numbers.
+    whole : Inputs
+        The model's own numbers, with every row.
     note : str
         Why the model is not sampled as it was to be; otherwise empty.
     """
 
     program: Any
     inputs: Any
+    whole: Inputs
     note: str = ""
 
     @property
     def transformed(self) -> bool:
         """Whether the group effects are integrated out or whitened."""
         return isinstance(self.program, Transformed)
+
+    @property
+    def of_all_rows(self) -> Any:
+        """The inputs with every row, for what is computed of the draws."""
+        return self.inputs.of(self.whole) if self.transformed else self.whole
 
     @property
     def numbers_per_draw(self) -> int:
@@ -116,7 +125,7 @@ def settle(program: Program, inputs: Inputs, *, gradients: bool = True) -> Settl
         with np.errstate(all="ignore"), threadpool_limits(1, "blas"):
             return transform(program, inputs, gradients=gradients)
     except PilotFailure as failure:
-        return Settled(program, inputs, str(failure))
+        return Settled(program, inputs, inputs, str(failure))
 
 
 def transform(program: Program, inputs: Inputs, *, gradients: bool = True) -> Settled:
@@ -127,7 +136,10 @@ def transform(program: Program, inputs: Inputs, *, gradients: bool = True) -> Se
     PilotFailure
         If no mode is found.
     """
-    design = inputs.design
+    design, whole = inputs.design, inputs
+    if not is_gaussian(program, design):
+        design = aggregate(design, program.family)
+        inputs = replace(inputs, design=design)
     factors = find_factors(program.layout, design)
     centre, width = _start(program, inputs)
     sites = tuple((name, np.shape(centre[name])) for name in sorted(centre))
@@ -139,7 +151,8 @@ def transform(program: Program, inputs: Inputs, *, gradients: bool = True) -> Se
         information, sums = cross_products(program, plan, design)
         made: Transformed = Marginal(program, sites)
     else:
-        plan = plan or make_plan(factors, design, most_columns=0, diagonal=True)
+        if plan is None:
+            plan = make_plan(factors, design, most_columns=0, diagonal=True)
         information, sums = None, {}
         made = Whitened(program, sites)
     coordinates = Coordinates(_flat(centre, sites), np.diag(_flat(width, sites)))
@@ -148,10 +161,10 @@ def transform(program: Program, inputs: Inputs, *, gradients: bool = True) -> Se
     x = np.zeros(made.size)
     if imh.suits(made):
         with closing(Densities(made, begun)) as densities:
-            return Settled(made, _around_mode(densities.value_and_gradient, begun, x))
+            return Settled(made, _around_mode(densities.value_and_gradient, begun, x), whole)
     if isinstance(made, Whitened) and factors:
         begun, x = _rounds(made, begun)
-    return Settled(made, _around_mode(_Steps.of(made).gradient_of(x, begun), begun, x))
+    return Settled(made, _around_mode(_Steps.of(made).gradient_of(x, begun), begun, x), whole)
 
 
 def _rounds(program: Whitened, inputs: TransformedInputs) -> tuple[TransformedInputs, np.ndarray]:

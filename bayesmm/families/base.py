@@ -213,6 +213,9 @@ class Family:
     normal_sd : str, optional
         The parameter that is the standard deviation where the response (through `location`) is
         normal around mu: group effects of mu are then integrated out exactly.
+    linear_in_response : bool
+        Whether the log-likelihood is linear in the response, up to what does not depend on the
+        parameters: rows that are alike in all else are then sampled as one, with their mean.
     base : Family, optional
         For a mixture with extra zeros (or ones): the family without them.
     structural_zero : callable, optional
@@ -254,6 +257,7 @@ class Family:
     log_sf: Callable[[Values, Any], Any] | None = field(default=None, repr=False)
     known_error: str | None = field(default=None, repr=False)
     normal_sd: str | None = field(default=None, repr=False)
+    linear_in_response: bool = field(default=False, repr=False)
     base: "Family | None" = field(default=None, repr=False)
     structural_zero: Callable[[Values], Any] | None = field(default=None, repr=False)
     width: int = field(default=1, repr=False)

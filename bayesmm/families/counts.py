@@ -430,6 +430,7 @@ poisson = Family(
     variance=lambda v: v.mu,
     log_cdf=_poisson_log_cdf,
     log_sf=_poisson_log_sf,
+    linear_in_response=True,
     about="mean mu, variance mu",
     elsewhere=(("brms", "poisson"), ("glmmTMB", "poisson"), ("Bambi", "poisson")),
 )
@@ -489,6 +490,7 @@ geometric = Family(
     variance=lambda v: v.mu + v.mu**2,
     log_cdf=_geometric_log_cdf,
     log_sf=_geometric_log_sf,
+    linear_in_response=True,
     about="mean mu, variance mu + mu^2: negbinomial of shape 1",
     elsewhere=(("brms", "geometric"),),
 )

@@ -282,6 +282,7 @@ bernoulli = Family(
     variance=_binary_variance,
     log_cdf=_bernoulli_log_cdf,
     log_sf=_bernoulli_log_sf,
+    linear_in_response=True,
     about="probability mu, variance mu (1 - mu)",
     elsewhere=(("brms", "bernoulli"), ("glmmTMB", "binomial"), ("Bambi", "bernoulli")),
 )
@@ -296,6 +297,7 @@ binomial = Family(
     variance=lambda v: v.trials * _binary_variance(v),
     log_cdf=_binomial_log_cdf,
     log_sf=_binomial_log_sf,
+    linear_in_response=True,
     about="probability mu, variance n mu (1 - mu)",
     elsewhere=(("brms", "binomial"), ("glmmTMB", "binomial"), ("Bambi", "binomial")),
 )

@@ -10,6 +10,7 @@ from bayesmm.model.predictor import (
     predictor_values,
 )
 from bayesmm.model.program import Inputs, Program, Summary
+from bayesmm.model.rows import aggregate
 from bayesmm.model.start import starting_region
 from bayesmm.model.transformed import Coordinates, Transformed, TransformedInputs
 from bayesmm.model.whiten import Whitened
@@ -25,6 +26,7 @@ __all__ = [
     "Transformed",
     "TransformedInputs",
     "Whitened",
+    "aggregate",
     "collect",
     "cross_products",
     "distribution",

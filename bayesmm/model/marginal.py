@@ -121,8 +121,7 @@ def cross_products(
     (layout,), (rows,) = program.layout, design.predictors
     location = get_link(program.family.location).forward
     weights = np.ones(design.rows) if design.weights is None else np.asarray(design.weights)
-    # Rows that do not count may have a response that has no logarithm.
-    y = np.where(weights > 0, np.asarray(design.y), 1.0)
+    y = np.asarray(design.y)
     normal, slope = jax.jvp(location, (jnp.asarray(y),), (jnp.ones(len(y)),))
     constant = weights @ (np.log(np.abs(np.asarray(slope))) - 0.5 * math.log(2.0 * math.pi))
     W = weights

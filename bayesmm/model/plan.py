@@ -17,6 +17,7 @@ A *factor* is a grouping with all effects that vary over it, of whatever linear 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import numpy as np
@@ -209,7 +210,7 @@ def find_factors(layout: Sequence[PredictorLayout], design: Design) -> tuple[Fac
 
 def make_plan(
     factors: Sequence[Factor], design: Design, *, most_columns: int, diagonal: bool = False
-) -> Plan | None:
+) -> Any:
     """Return how to eliminate the effects of these factors, None where that is too large.
 
     Parameters
@@ -223,6 +224,10 @@ def make_plan(
     diagonal : bool
         Whether crossed factors are taken to be independent of each other: an approximation,
         for coordinates alone, that is always small.
+
+    Returns
+    -------
+    Plan or None
     """
     index = [_index(factor, design) for factor in factors]
     pairs = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpyro
 import numpyro.distributions as dist
 
 from bayesmm.design import Design, PredictorDesign
@@ -165,7 +166,9 @@ def log_likelihood_at(
     """Return the same, given the linear predictors: row i depends on their element i alone."""
     y = jnp.asarray(design.y)
     given = _of_rows(family, design, family_values(family, design, linear, quantities))
-    log_prob = jnp.asarray(given.log_prob(y))
+    # The mean of several rows (`rows.py`) need not be a value that one row can have.
+    with numpyro.validation_enabled(not family.linear_in_response):
+        log_prob = jnp.asarray(given.log_prob(y))
     if design.weights is None:
         return log_prob
     # 0 * -inf is NaN: a row of weight 0 says nothing, whatever its density.

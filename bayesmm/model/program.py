@@ -224,7 +224,8 @@ class Program:
         for parameter in self.numbers:
             value = quantities[parameter.name]
             found[parameter.name] = value - moved.get(parameter.name, 0.0)
-        return found
+        # Sorted, as JAX has them when a dict comes out of a compiled function.
+        return dict(sorted(found.items()))
 
     def _population(
         self, layout: PredictorLayout, rows: PredictorDesign, inputs: Inputs

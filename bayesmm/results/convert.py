@@ -105,7 +105,7 @@ def to_datatree(
     batch = at_once(rows + settled.numbers_per_draw)
     with jax.enable_x64(True):
         start = time.perf_counter()
-        inputs, key_data = jax.device_put(settled.inputs), jax.random.key_data(key)
+        inputs, key_data = jax.device_put(settled.of_all_rows), jax.random.key_data(key)
 
         def arguments(chain: int):
             positions = {name: values[chain] for name, values in draws.positions.items()}

@@ -19,7 +19,7 @@ import bayesmm as bm
 from bayesmm.engines import cache, driver, make_key, progress
 
 #: What the shared `small_fit` is made with: the tests here reuse its compiled program.
-SMALL = {"chains": 2, "warmup": 300, "draws": 200, "seed": 1}
+SMALL = {"chains": 2, "warmup": 300, "draws": 200, "seed": 1, "engine": bm.NUTS()}
 #: Enough to compare draws with each other, and to say nothing of a posterior.
 SHORT = {"chains": 2, "warmup": 20, "draws": 10}
 
