@@ -176,7 +176,6 @@ class IMH:
         statistics = {
             "diverging": none,
             "lp": lp,
-            "energy": -lp,
             "acceptance_rate": acceptance,
             "n_steps": np.full((chains, draws), thin),
             "reached_max_treedepth": none,

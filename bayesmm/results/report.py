@@ -357,6 +357,19 @@ def _interrupted(evidence: _Evidence) -> Iterator[Problem]:
         )
 
 
+def _pilot(evidence: _Evidence) -> Iterator[Problem]:
+    """A pilot fit that failed: the model was sampled as it stands, which is slower."""
+    attrs = evidence.idata["posterior"].attrs
+    if attrs.get("sampler_note") and attrs.get("parameterization") == "noncentered":
+        yield Problem(
+            "pilot",
+            f"{attrs['sampler_note']} The effects were sampled non-centred instead of whitened.",
+            "The posterior is the same. If it was slow, look at model.prior_predictive(): priors "
+            "that are far from the data are the usual reason.",
+            note=True,
+        )
+
+
 CHECKS: tuple[Callable[[_Evidence], Iterator[Problem]], ...] = (
     _divergences,
     _rhat,
@@ -366,6 +379,7 @@ CHECKS: tuple[Callable[[_Evidence], Iterator[Problem]], ...] = (
     _sd_near_zero,
     _more_effects_than_rows,
     _zeros_or_dispersion,
+    _pilot,
     _interrupted,
 )
 

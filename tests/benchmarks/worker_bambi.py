@@ -6,6 +6,7 @@ so that the same numbers can be compared. To say one more, add it to `ARGUMENTS`
 to `CONSTANTS` (a parameter of a family). Bambi has no correlations, so LKJ priors are passed over.
 """
 
+import importlib
 import re
 import time
 from collections import defaultdict
@@ -175,8 +176,8 @@ def parameters(posterior, labels: list[str]) -> dict:
 
 def report_versions(job: Job) -> None:
     """Import everything, so that no timed process is the first to, and report the versions."""
-    import bambi  # noqa: F401
-    import nutpie  # noqa: F401
+    for name in ("bambi", "nutpie"):
+        importlib.import_module(name)
 
     job.answer(versions(["bambi", "nutpie", "pymc", "pytensor", "numba", "numpy", "pandas"]))
 

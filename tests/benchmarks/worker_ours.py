@@ -4,6 +4,7 @@ A task is a function of the job in `TASKS`. What the benchmark times ends where 
 called; what follows it (taking the draws apart, writing them) is not counted.
 """
 
+import importlib
 import time
 from typing import Any
 
@@ -56,11 +57,8 @@ def parameters(posterior) -> dict:
 
 def imports(job: Job) -> None:
     """Import what a fit cannot do without, and nothing else."""
-    import jax  # noqa: F401
-    import numpyro  # noqa: F401
-    import pandas  # noqa: F401
-    import xarray  # noqa: F401
-
+    for name in ("jax", "numpyro", "pandas", "xarray"):
+        importlib.import_module(name)
     job.answer(job.elapsed())
 
 
@@ -80,8 +78,11 @@ def gradient_seconds(model, repeats: int = 20) -> float:
     import jax
     import numpy as np
 
+    from bayesmm.engines.pilot import settle
+
     with jax.enable_x64(True):
-        program, inputs = model._prepared.program(), jax.device_put(model._prepared.inputs)
+        settled = settle(model._prepared.program(), model._prepared.inputs)
+        program, inputs = settled.program, jax.device_put(settled.inputs)
         density = program.log_density
         position, _ = program.starting_region(inputs)
         compiled = jax.jit(jax.value_and_grad(density)).lower(position, inputs).compile()
@@ -95,12 +96,8 @@ def gradient_seconds(model, repeats: int = 20) -> float:
 
 def report_versions(job: Job) -> None:
     """Import everything, so that no timed process is the first to, and report the versions."""
-    import numpyro  # noqa: F401
-    import xarray  # noqa: F401
-
-    import bayesmm as bm
-
-    bm.Model  # noqa: B018, a public name loads its module at first use
+    for name in ("numpyro", "xarray", "bayesmm.api"):
+        importlib.import_module(name)
     job.answer(versions(["bayesmm", "jax", "jaxlib", "numpyro", "numpy", "pandas", "xarray"]))
 
 
