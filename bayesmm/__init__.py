@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from bayesmm.distributions import HalfStudentT
     from bayesmm.engines import IMH, NUTS
     from bayesmm.families import Family, Parameter
-    from bayesmm.plots import plot_caterpillar
+    from bayesmm.plots import plot_caterpillar, plot_sbc
     from bayesmm.priors import LKJ
-    from bayesmm.results import Fit, load, structural_zeros
+    from bayesmm.results import Fit, load, sbc, structural_zeros
 
 _HOMES = {
     "Model": "bayesmm.api",
@@ -40,9 +40,11 @@ _HOMES = {
     "Family": "bayesmm.families",
     "Parameter": "bayesmm.families",
     "plot_caterpillar": "bayesmm.plots",
+    "plot_sbc": "bayesmm.plots",
     "LKJ": "bayesmm.priors",
     "Fit": "bayesmm.results",
     "load": "bayesmm.results",
+    "sbc": "bayesmm.results",
     "structural_zeros": "bayesmm.results",
 }
 _MODULES = ("datasets", "families")
@@ -69,6 +71,8 @@ __all__ = [
     "fit",
     "load",
     "plot_caterpillar",
+    "plot_sbc",
+    "sbc",
     "structural_zeros",
 ]
 

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesmm.engines import (
+    IMH,
     NUTS,
     make_key,
     resolve_seed,
@@ -125,7 +126,7 @@ class Model:
         chains: int = 4,
         seed: int | None = None,
         parameterization: Literal["auto", "noncentered", "centered"] = "auto",
-        engine: NUTS | None = None,
+        engine: NUTS | IMH | None = None,
         log_likelihood: bool | Literal["auto"] = "auto",
         effects: bool = True,
         progress: bool = True,
@@ -137,15 +138,18 @@ class Model:
         draws : int
             Kept draws a chain.
         warmup : int, optional
-            Warm-up draws a chain; 1,000 if left out.
+            Warm-up draws a chain. Left out, what the coordinates need: 300 for `NUTS` (100 times a
+            few proposals for `IMH`), and 1,000 where the model is sampled as it stands.
         chains : int
             Independent chains.
         seed : int, optional
             The same seed gives the same draws; without one a fresh seed is taken and recorded.
         parameterization : {"auto", "noncentered", "centered"}
-            How group effects are sampled; all give the same posterior.
-        engine : NUTS, optional
-            The sampler and its settings; `NUTS()` if left out.
+            How group effects are sampled; all give the same posterior. ``"auto"`` integrates them
+            out where that is exact (a Gaussian response), and whitens them elsewhere.
+        engine : NUTS or IMH, optional
+            The sampler and its settings. Left out, `IMH()` where up to 20 parameters and no group
+            effects are to be sampled, and `NUTS()` elsewhere and where `IMH` gives up.
         log_likelihood : bool or "auto"
             Whether to store the pointwise log-likelihood; ``"auto"`` stores up to 2e7 values.
         effects : bool
@@ -161,7 +165,8 @@ class Model:
         Raises
         ------
         SamplerError
-            For an argument that makes no sense, or where no starting point is found.
+            For an argument that makes no sense, where no starting point is found, or where `IMH`
+            was asked for and does not suit the model.
         """
         draws = whole_number("draws", draws, 1)
         chains = whole_number("chains", chains, 1)
@@ -210,7 +215,8 @@ class Model:
         }
         convert = partial(to_datatree, self._prepared, settled, found, key=key, attrs=attrs)
         idata = convert(log_likelihood=bool(store), effects=effects)
-        # Positions of the sampler hold the effects too; what is asked for later is made from them.
+        # Effects follow from the positions, or from the same random numbers: what is asked for
+        # later is what would have been kept.
         recover = None if effects else partial(convert, log_likelihood=False)
         return Fit(self._prepared, idata, recover)
 
@@ -275,7 +281,7 @@ def fit(
         As for `Model`.
     **sampling
         As for `Model.fit`: draws, warmup, chains, seed, parameterization, engine, log_likelihood,
-        progress.
+        effects, progress.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from bayesmm.engines.base import Draws
 from bayesmm.engines.compiled import compile_seconds
 from bayesmm.engines.imh import IMH, PoorProposal, suits
 from bayesmm.engines.nuts import NUTS
-from bayesmm.engines.pilot import Settled, settle
+from bayesmm.engines.pilot import MOST_COLUMNS, Settled, settle
 from bayesmm.model import Inputs, Program
 
 
@@ -88,4 +88,7 @@ def sample(
     try:
         return run(IMH(), settled)
     except PoorProposal as poor:
-        return run(NUTS(), replace(settle(program, inputs), note=str(poor)))
+        if settled.inputs.plan.dense > MOST_COLUMNS:
+            # Effects that can be integrated out for a density are too many for gradients.
+            settled = settle(program, inputs)
+        return run(NUTS(), replace(settled, note=settled.note or str(poor)))

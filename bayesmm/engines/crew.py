@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from threadpoolctl import threadpool_limits
 
-#: The cores of the machine.
-CORES = os.cpu_count() or 1
+#: The cores that this process may use.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Crew:

@@ -33,7 +33,8 @@ def effort(plan: Any) -> int:
     plan : Plan
         How the group effects are eliminated.
     """
-    operations = sum(f.levels * f.effects**3 for f in plan.factors) + plan.dense**3
+    products = plan.products * (1 if plan.core is None or plan.core.sparse else plan.dense)
+    operations = sum(f.levels * f.effects**3 for f in plan.factors) + plan.dense**3 + products
     return 5 if operations < 1e5 else 2 if operations < 1e7 else 1
 
 

@@ -154,7 +154,7 @@ class IMH:
                 proposal = proposal.matched(rounds)
             points = proposal.draw(rng, draws * thin * chains)
             found = densities(points, tell(warming=False))
-            log_weights = found - proposal.log_density(points)
+            log_weights = _never_accepted(found - proposal.log_density(points))
             # Each chain starts at a warm-up proposal, picked by its weight.
             begin = rng.choice(len(first), size=chains, p=_normalised(rounds[-1][1]))
             start_weights = found_first[begin] - proposal.log_density(first[begin])
@@ -190,10 +190,12 @@ class IMH:
         rate = float(acceptance.mean())
         # Where no weight is large, there is no tail to look at.
         k = _pareto_k(log_weights) if longest > LARGE_WEIGHT else -math.inf
-        if not (k < LARGEST_K and rate > self.least_accept and longest < LONGEST_STAY * length):
+        # A weight that is not large says nothing against a chain that is short.
+        short = longest < max(LONGEST_STAY * length, LARGE_WEIGHT)
+        if not (k < LARGEST_K and rate > self.least_accept and short):
             raise PoorProposal(
                 f"The posterior is too far from Student's t around its mode (acceptance {rate:.2f},"
-                f" Pareto k {k:.2f}, a stay of {longest:.0f} proposals). Use engine=bm.NUTS()."
+                f" Pareto k {k:.2f}, a stay of {longest:.0f} proposals): it is one for bm.NUTS()."
             )
 
 
@@ -246,12 +248,22 @@ class Proposal:
         residual = points - mean
         covariance = (weights[:, None] * residual).T @ residual
         # Taken for the scale matrix, so that the proposal is wider than the posterior.
-        return Proposal(mean, np.linalg.cholesky(covariance), self.df)
+        try:
+            return Proposal(mean, np.linalg.cholesky(covariance), self.df)
+        except np.linalg.LinAlgError:
+            return self
+
+
+def _never_accepted(log_weights: np.ndarray) -> np.ndarray:
+    """Weights of nothing for proposals where the density is not finite."""
+    return np.where(np.isfinite(log_weights), log_weights, -np.inf)
 
 
 def _normalised(log_weights: np.ndarray) -> np.ndarray:
     """Weights that sum to 1, of their logarithms; nothing where a density is not finite."""
-    finite = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    finite = _never_accepted(log_weights)
+    if not np.isfinite(finite.max()):
+        raise PoorProposal("No proposal around the mode has a finite density: use bm.NUTS().")
     weights = np.exp(finite - finite.max())
     return weights / weights.sum()
 
@@ -273,8 +285,7 @@ def _metropolis(rng: np.random.Generator, log_weights: np.ndarray) -> tuple[np.n
     acceptance : numpy.ndarray
         The probability with which each proposal was accepted.
     """
-    # A proposal where the density is not finite is never accepted.
-    log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    log_weights = _never_accepted(log_weights)
     uniform = np.log(rng.uniform(size=log_weights.shape))
     chosen = np.zeros(log_weights.shape, dtype=np.int64)
     # Plain numbers: a loop over them is faster than one over small arrays.

@@ -53,7 +53,7 @@ CONVERGED = 0.05
 #: The largest dense matrix of crossed factors that is factorised for every gradient, and for every
 #: density where no gradients are needed.
 MOST_COLUMNS, MOST_COLUMNS_WITHOUT_GRADIENTS = 300, 3000
-#: More parameters than this are scaled one by one: their curvature is a square matrix.
+#: With more parameters than this the search's own estimate of their curvature is used.
 MOST_PARAMETERS = 500
 #: Curvatures below this, in the units of the search, are taken to be flat.
 FLAT = 0.05
@@ -105,7 +105,7 @@ class Settled:
             return 0
         plan = self.inputs.plan
         widest = max((factor.effects for factor in plan.factors), default=0)
-        return 4 * plan.size * widest + 4 * plan.dense**2
+        return 4 * (plan.size * widest + plan.dense**2 + plan.products)
 
 
 def settle(program: Program, inputs: Inputs, *, gradients: bool = True) -> Settled:
@@ -124,8 +124,8 @@ def settle(program: Program, inputs: Inputs, *, gradients: bool = True) -> Settl
     try:
         with np.errstate(all="ignore"), threadpool_limits(1, "blas"):
             return transform(program, inputs, gradients=gradients)
-    except PilotFailure as failure:
-        return Settled(program, inputs, inputs, str(failure))
+    except (PilotFailure, np.linalg.LinAlgError) as failure:
+        return Settled(program, inputs, inputs, f"The pilot fit failed: {failure}")
 
 
 def transform(program: Program, inputs: Inputs, *, gradients: bool = True) -> Settled:
@@ -175,7 +175,7 @@ def _rounds(program: Whitened, inputs: TransformedInputs) -> tuple[TransformedIn
     for _ in range(ROUNDS):
         found = jax.tree.map(np.asarray, steps.run("linearise", x, eta, inputs))
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
-            raise PilotFailure("The pilot fit met a log-likelihood without a finite curvature.")
+            raise PilotFailure("It met a log-likelihood without a finite curvature.")
         information = collect(inputs.plan, program.program.layout, inputs.model.design, **found)
         inputs = replace(inputs, information=jax.device_put(information))
         x, _ = _maximise(steps.gradient_of(x, inputs), x)
@@ -183,10 +183,10 @@ def _rounds(program: Whitened, inputs: TransformedInputs) -> tuple[TransformedIn
         change = np.einsum("kn,kmn,mn->n", moved - eta, found["W"], moved - eta)
         eta = moved
         if not np.isfinite(eta).all():
-            raise PilotFailure("The pilot fit did not stay finite.")
+            raise PilotFailure("It did not stay finite.")
         if np.sqrt(change.mean()) < CONVERGED:
             return inputs, x
-    raise PilotFailure(f"The pilot fit did not converge in {ROUNDS} rounds.")
+    raise PilotFailure(f"It did not converge in {ROUNDS} rounds.")
 
 
 def _start(program: Program, inputs: Inputs) -> tuple[dict, dict]:
@@ -253,7 +253,7 @@ def _maximise(density: Density, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return -value, -gradient
 
     if negative(x)[0] >= 1e300:
-        raise PilotFailure("The pilot fit met a log density that is not finite.")
+        raise PilotFailure("It met a log density that is not finite.")
     found = minimize(negative, x, jac=True, method="BFGS", options={"gtol": 1e-2, "maxiter": 200})
     covariance = 0.5 * (found.hess_inv + found.hess_inv.T)
     values, vectors = np.linalg.eigh(covariance)
@@ -271,10 +271,13 @@ def _around_mode(density: Density, inputs: TransformedInputs, x: np.ndarray) -> 
         differences = [density(x + step * d)[1] - density(x - step * d)[1] for d in root.T]
         curvature = -np.stack(differences) @ root / (2.0 * step)
         if not np.isfinite(curvature).all():
-            raise PilotFailure("The pilot fit met a curvature that is not finite.")
+            raise PilotFailure("It met a curvature that is not finite.")
         values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
         root = root @ (vectors / np.sqrt(np.clip(values, FLAT, None)))
     old = jax.tree.map(np.asarray, inputs.coordinates)
-    covariance = (old.scale @ root) @ (old.scale @ root).T
-    coordinates = Coordinates(old.centre + old.scale @ x, np.linalg.cholesky(covariance))
-    return replace(inputs, coordinates=coordinates)
+    # The triangular root by QR: a covariance would have the square of its condition.
+    scale = np.linalg.qr((old.scale @ root).T, mode="r").T
+    centre = old.centre + old.scale @ x
+    if not (np.isfinite(scale).all() and np.isfinite(centre).all() and np.diag(scale).all()):
+        raise PilotFailure("The curvature at its mode is not finite.")
+    return replace(inputs, coordinates=Coordinates(centre, scale))

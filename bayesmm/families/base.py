@@ -303,6 +303,8 @@ class Family:
         if (self.log_cdf is None) != (self.log_sf is None):
             raise FamilyError(f"{where}: log_cdf and log_sf go together; only one was given.")
         get_link(self.location)
+        if self.normal_sd is not None:
+            self.parameter(self.normal_sd)
         asked = dict(self.links)
         for name in asked:
             self.parameter(name)

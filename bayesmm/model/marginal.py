@@ -92,8 +92,8 @@ def is_gaussian(program: Program, design: Design) -> bool:
         and len(program.layout) == 1
         and family.link("mu").is_identity
         and not design.data.keys() - {"se"}
-        # An error that is added to sigma makes the weights depend on sigma.
-        and not ("se" in design.data and (estimated or family.normal_sd in dict(family.fixed)))
+        # One of the two: an error that is added to sigma makes the weights depend on sigma.
+        and ("se" in design.data) != (estimated or family.normal_sd in dict(family.fixed))
     )
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from bayesmm.design import Design
 from bayesmm.layout import GroupLayout, PredictorLayout
 
-#: More products than this are not listed one by one (12 bytes each).
+#: More products than this are not listed one by one (12 bytes each, 60 while they are listed).
 MOST_PRODUCTS = 20_000_000
 #: How many multiplications of a dense product take the time of one listed product.
 DENSE_IS_FASTER_BY = 20
@@ -178,6 +178,16 @@ class Plan:
     def dense(self) -> int:
         """How many columns the dense matrix has that is factorised for every density."""
         return self.core.columns if self.core else 0
+
+    @property
+    def products(self) -> int:
+        """How many numbers the elimination of the crossed factors holds at once."""
+        if self.core is None:
+            return 0
+        first = self.factors[self.core.factor]
+        if self.core.sparse:
+            return first.effects * (self.core.left.shape[0] + self.core.level.shape[0])
+        return first.effects * first.levels * self.core.columns
 
     @property
     def size(self) -> int:

@@ -5,6 +5,7 @@ draws maps over them with `jax.vmap`, in chunks.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -167,7 +168,8 @@ def log_likelihood_at(
     y = jnp.asarray(design.y)
     given = _of_rows(family, design, family_values(family, design, linear, quantities))
     # The mean of several rows (`rows.py`) need not be a value that one row can have.
-    with numpyro.validation_enabled(not family.linear_in_response):
+    averaged = family.linear_in_response
+    with numpyro.validation_enabled(False) if averaged else nullcontext():
         log_prob = jnp.asarray(given.log_prob(y))
     if design.weights is None:
         return log_prob

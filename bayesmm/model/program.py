@@ -72,7 +72,7 @@ class Program:
     parameterization: Parameterization = "noncentered"
     #: Warm-up draws a chain when the user does not say.
     warmup: ClassVar[int] = 1000
-    #: Whether nothing is sampled but x, in the coordinates of a mode.
+    #: Whether the group effects are integrated out: not in the model itself.
     integrated: ClassVar[bool] = False
 
     def model(self, inputs: Inputs, *, observed: bool = True) -> dict[str, jax.Array]:

@@ -31,8 +31,10 @@ def aggregate(design: Design, family: Family) -> Design:
     y = np.asarray(design.y)
     if design.rows < FEWEST or y.ndim > 1:
         return design
+    # The log-likelihood of a censored row is not linear in its limit.
+    linear = family.linear_in_response and not design.data.keys() & {"left", "right", "interval"}
     columns = _columns(design)
-    if not family.linear_in_response:
+    if not linear:
         columns.append(y)
     for values in columns:
         # Soon found out in most data: a measurement has nearly as many values as there are rows.
@@ -48,9 +50,11 @@ def aggregate(design: Design, family: Family) -> Design:
     first = np.zeros(cells, dtype=np.int64)
     first[number[::-1]] = np.arange(design.rows)[::-1]
     kept = take(design, first)
-    mean = np.bincount(number, weights * np.where(weights > 0, y, 0.0), cells)
-    # A cell without weight keeps the response of a row: it is not looked at.
-    response = np.where(total > 0, mean / np.where(total > 0, total, 1.0), y[first])
+    response = y[first]
+    if linear:
+        mean = np.bincount(number, weights * np.where(weights > 0, y, 0.0), cells)
+        # A cell without weight keeps the response of a row: it is not looked at.
+        response = np.where(total > 0, mean / np.where(total > 0, total, 1.0), response)
     return Design(kept.predictors, response, kept.data, total)
 
 

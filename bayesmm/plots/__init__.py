@@ -10,5 +10,6 @@ panel and with many, with 1,000 levels, with long labels.
 """
 
 from bayesmm.plots.caterpillar import plot_caterpillar
+from bayesmm.plots.ranks import plot_sbc
 
-__all__ = ["plot_caterpillar"]
+__all__ = ["plot_caterpillar", "plot_sbc"]

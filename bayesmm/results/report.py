@@ -363,7 +363,8 @@ def _pilot(evidence: _Evidence) -> Iterator[Problem]:
     if attrs.get("sampler_note") and attrs.get("parameterization") == "noncentered":
         yield Problem(
             "pilot",
-            f"{attrs['sampler_note']} The effects were sampled non-centred instead of whitened.",
+            f"{attrs['sampler_note']} The model was sampled as it stands (non-centred), which is "
+            "slower.",
             "The posterior is the same. If it was slow, look at model.prior_predictive(): priors "
             "that are far from the data are the usual reason.",
             note=True,

@@ -44,7 +44,8 @@ class Nothing:
 
     class plan:
         factors = ()
-        dense = 0
+        core = None
+        dense = products = 0
 
 
 jax.tree_util.register_static(Nothing)
@@ -117,6 +118,12 @@ def test_a_poor_proposal_is_given_up(program):
         run(program, warmup=1, draws=500)
 
 
+@pytest.mark.parametrize("draws", [1, 10])
+def test_a_short_chain_is_no_reason_to_give_up(draws):
+    # The largest weight is at least 1, and 2% of a short chain is less.
+    assert run(Normal((0.0,), (1.0,)), draws=draws).positions["x"].shape == (4, draws, 1)
+
+
 @pytest.mark.parametrize(
     "settings", [{"df": 0}, {"widen": -1.0}, {"thin": 0}, {"least_accept": 2}, {"df": "7"}]
 )
@@ -140,6 +147,7 @@ def test_the_choice_and_its_fallback(small_data, monkeypatch):
     assert chosen.posterior.attrs["engine"].startswith("IMH")
     assert chosen.posterior.attrs["parameterization"] == "marginal"
     monkeypatch.setattr(imh, "LONGEST_STAY", 0.0)
+    monkeypatch.setattr(imh, "LARGE_WEIGHT", 0.0)
     fallen = bm.fit("y ~ x + (1 | g)", small_data, **settings)
     assert fallen.posterior.attrs["engine"].startswith("NUTS")
     assert "too far" in fallen.posterior.attrs["sampler_note"]

@@ -22,6 +22,8 @@ def data():
             "rating": np.clip(np.round(eta + rng.normal(size=n)), -1, 1).astype(int) + 2,
             "of": rng.integers(1, 3, n),
             "w": rng.integers(0, 3, n).astype(float),
+            "fraction": rng.choice([0.1, 0.7, 1.234], n),
+            "status": rng.choice(["none", "left", "right"], n, p=[0.6, 0.2, 0.2]),
             "t": t,
             "x": rng.normal(size=n),
             "g": pd.Categorical(g),
@@ -39,6 +41,8 @@ MODELS = {
     "zeros": (["count ~ t + (1 | g)", "zi ~ (1 | h)"], "zero_inflated_poisson"),
     "ordinal": ("rating ~ t + (1 | g)", "cumulative"),
     "weights": ("weighted(yes, w) ~ t + (1 | g)", "bernoulli"),
+    "fractions": ("weighted(rating, fraction) ~ t + (1 | g)", "cumulative"),
+    "censored": ("censored(count, status) ~ t + (1 | g)", "poisson"),
     "weights, not linear": ("weighted(count, w) ~ t + (1 | g)", "negbinomial"),
 }
 
