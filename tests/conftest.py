@@ -8,14 +8,35 @@ fit, write a session fixture here.
 No test may change a fit: whoever needs another one makes it.
 """
 
+import gc
+from pathlib import Path
+
+import jax
 import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
 
 import bayesmm as bm
+from bayesmm.engines import compiled
 
 SLEEPSTUDY_FORMULA = "Reaction ~ Days + (Days | Subject)"
+
+
+#: Every compiled program is mapped into memory in many pieces, and Linux allows a process 65,530
+#: (vm.max_map_count): beyond, XLA crashes.
+MOST_MAPS = 5_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_compiled_programs():
+    """Let compiled programs go between files, where there are many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        compiled.forget()
+        jax.clear_caches()
+        gc.collect()
 
 
 def sleepstudy_priors():

@@ -31,13 +31,18 @@ def executable(jitted: Any, *arguments: Any) -> Any:
     key = (jitted, structure, tuple((np.shape(x), str(_dtype(x))) for x in leaves))
     if key not in _EXECUTABLES:
         if len(_EXECUTABLES) >= _MOST:
-            _EXECUTABLES.clear()
+            forget()
         start = time.perf_counter()
         lowered = jitted.lower(*arguments)
         with _kept_on_disk():
             _EXECUTABLES[key] = lowered.compile()
         _SECONDS["compiling"] += time.perf_counter() - start
     return _EXECUTABLES[key]
+
+
+def forget() -> None:
+    """Let all executables go; what is needed again is compiled again."""
+    _EXECUTABLES.clear()
 
 
 @contextmanager

@@ -125,6 +125,8 @@ def test_a_second_fit_compiles_nothing(small_data, small_fit):
     # Other numbers of the same shapes, other priors of the same kinds, more draws: one program.
     data = small_data.assign(y=3 * small_data["y"], x=small_data["x"] + 1)
     model = bm.Model("y ~ x + (1 | g)", data, priors={"b[x]": dist.Normal(1, 2)})
+    # What `small_fit` compiled may have been let go since, between two files of tests.
+    bm.fit("y ~ x + (1 | g)", small_data, **SMALL)
     _compilations.clear()
     fit = model.fit(**SMALL | {"seed": 5})
     assert _compilations == []
