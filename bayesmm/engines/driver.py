@@ -56,7 +56,9 @@ class Compiled:
     def __init__(self, kernel: Kernel, chains: int):
         self._program = kernel.program
         self._chains = chains
-        self._start, self._sample = kernel.engine.kernel(kernel.warmup, self._potential)
+        self._start, self._sample = kernel.engine.kernel(
+            kernel.program, kernel.warmup, self._potential
+        )
 
     def _spread(self, function, *, by_chain: int):
         """Jit a function whose argument `by_chain` has a leading axis of chains.

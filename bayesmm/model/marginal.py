@@ -122,7 +122,8 @@ def cross_products(
     location = get_link(program.family.location).forward
     weights = np.ones(design.rows) if design.weights is None else np.asarray(design.weights)
     y = np.asarray(design.y)
-    normal, slope = jax.jvp(location, (jnp.asarray(y),), (jnp.ones(len(y)),))
+    # NumPy's arrays: JAX compiles whatever it is to do by itself, even an array of ones.
+    normal, slope = jax.jvp(location, (y,), (np.ones_like(y),))
     constant = weights @ (np.log(np.abs(np.asarray(slope))) - 0.5 * math.log(2.0 * math.pi))
     W = weights
     if "se" in design.data:

@@ -72,6 +72,8 @@ class Program:
     parameterization: Parameterization = "noncentered"
     #: Warm-up draws a chain when the user does not say.
     warmup: ClassVar[int] = 1000
+    #: The acceptance that NUTS is tuned to when the user does not say.
+    target_accept: ClassVar[float] = 0.8
     #: Whether the group effects are integrated out: not in the model itself.
     integrated: ClassVar[bool] = False
 

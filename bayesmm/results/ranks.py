@@ -9,11 +9,12 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import stats
+from scipy.special import bdtr, bdtrc, gammaln
 
 from bayesmm.errors import SamplerError
 
@@ -177,8 +178,8 @@ def _pointwise(count: int, draws: int) -> np.ndarray:
     """The two-sided p-value of 0, ..., count ranks below 1, ..., L; shape (draws, count + 1)."""
     reached = np.arange(count + 1)
     at = np.arange(1, draws + 1)[:, None] / (draws + 1)
-    below = stats.binom.cdf(reached, count, at)
-    above = stats.binom.sf(reached - 1, count, at)
+    below = bdtr(reached, count, at)
+    above = bdtrc(reached - 1, count, at)
     return np.minimum(1.0, 2.0 * np.minimum(below, above))
 
 
@@ -190,13 +191,18 @@ def _chance_of_less(threshold: float, count: int, draws: int) -> float:
     """
     # Values that are equal but for rounding are not to be told apart.
     allowed = _pointwise(count, draws) > threshold * (1.0 + 1e-9)
-    step = stats.poisson.pmf(np.arange(count + 1), count / (draws + 1))
+    step = _poisson(np.arange(count + 1), count / (draws + 1))
     state = np.zeros(count + 1)
     state[0] = 1.0
     for at in allowed:
         state = np.where(at, np.convolve(state, step)[: count + 1], 0.0)
-    stays = np.convolve(state, step)[count] / stats.poisson.pmf(count, count)
+    stays = np.convolve(state, step)[count] / _poisson(count, count)
     return float(np.clip(1.0 - stays, 0.0, 1.0))
+
+
+def _poisson(k: Any, mean: float) -> Any:
+    """The probability of k; `scipy.stats` would take longer to import than to wait for."""
+    return np.exp(k * np.log(mean) - mean - gammaln(k + 1.0))
 
 
 def _p_value(reached: np.ndarray, count: int, draws: int) -> float:

@@ -153,7 +153,13 @@ class Runner:
         path.write_text(json.dumps({**job, "result": str(result)}), encoding="utf-8")
         how = self._sides[side]
         # The worker is to see no environment but its own, and no cache but the one it is given.
-        hidden = ("PYTHONPATH", "VIRTUAL_ENV", "JAX_COMPILATION_CACHE_DIR")
+        # Compiled modules are kept, as they are for users.
+        hidden = (
+            "PYTHONPATH",
+            "VIRTUAL_ENV",
+            "JAX_COMPILATION_CACHE_DIR",
+            "PYTHONDONTWRITEBYTECODE",
+        )
         environment = {k: v for k, v in os.environ.items() if k not in hidden}
         environment |= how.caches(cache)
         others = cpu_seconds_of_others()

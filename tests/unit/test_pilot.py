@@ -1,6 +1,6 @@
 """The pilot fit: it ends at the mode, or says why not; and nothing depends on it but speed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import arviz_stats
@@ -57,7 +57,7 @@ def settled(formula, data, family="gaussian", **arguments):
 
 def gradient(found, x):
     """The gradient of the density with effects at their means; compiled by the pilot already."""
-    steps = pilot._Steps.of(found.program)
+    steps = pilot._Steps.of(replace(found.program, nearly_normal=False))
     return np.asarray(steps.run("density", x, found.inputs)[1])
 
 
@@ -111,6 +111,40 @@ def test_coordinates_are_about_a_mode_of_unit_curvature(name):
     )
     # The pilot's differences are over 1e-2 of the sds that BFGS has found.
     np.testing.assert_allclose(curvature, np.eye(size), atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("second", "nearly"),
+    [
+        (st.norm(), True),
+        (st.t(30), True),
+        (st.t(1), False),
+        (st.loggamma(20.0), True),
+        (st.loggamma(0.5), False),
+    ],
+)
+def test_a_density_that_is_not_nearly_normal_along_one_axis_is_told(second, nearly):
+    """Of two independent variables with unit curvature at their modes, turned by 30 degrees."""
+    top = minimize(lambda v: -second.logpdf(v[0]), [0.0]).x[0]
+    h = 1e-3
+    bend = np.diff(second.logpdf([top - h, top, top + h]), 2).item() / h**2
+    turn = np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+    sds = np.diag([1.0, 1.0 / np.sqrt(-bend)]) @ turn.T
+
+    def density(x):
+        a, b = turn.T @ x
+        return st.norm.logpdf(a) + second.logpdf(b), np.zeros(2)
+
+    assert pilot._is_nearly_normal(density, turn @ [0.0, top], sds) is nearly
+
+
+def test_nuts_is_tuned_to_less_where_the_posterior_is_nearly_normal():
+    """Known errors with normal priors are exactly normal, zero inflation without zeros is not."""
+    known, priors = table().assign(e=1.0), {"Intercept": dist.Normal(0, 1), "b": dist.Normal(0, 1)}
+    assert settled("se(y, e) ~ x", known, priors=priors).program.target_accept == 0.65
+    rare = table().assign(excess=lambda d: d["count"])
+    formula, family, _ = MODELS["zi"]
+    assert settled(formula, rare, family).program.target_accept == 0.8
 
 
 def test_mode_of_a_gaussian_model_is_that_of_another_optimiser():
