@@ -3,13 +3,27 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import jax
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 #: The cores that this process may use.
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_blas_thread() -> Any:
+    """Return a context in which BLAS computes with one thread.
+
+    Its threads would compete with ours, and on small matrices wait for each other.
+    """
+    return _libraries().limit(limits=1, user_api="blas")
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()  # it looks through everything that is loaded: 10 ms
 
 
 class Crew:
@@ -26,8 +40,7 @@ class Crew:
     def __init__(self, size: int):
         self.size = size
         self._pool = ThreadPoolExecutor(min(size, CORES))
-        # Threads of BLAS would compete with these, and on small matrices wait for each other.
-        self._limits = threadpool_limits(1, "blas")
+        self._limits = one_blas_thread()
 
     def each(self, work: Callable[[int], Any]) -> list[Any]:
         """Return ``work(i)`` of every piece, in order."""

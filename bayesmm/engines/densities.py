@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bayesmm.engines.compiled import executable
@@ -60,7 +61,9 @@ class Densities:
         self._size = BATCHES[cheap]
         start = time.perf_counter()
         points = np.zeros((self._size, program.size))
-        self._run = executable(_batch(program, cheap > 1), points, self._inputs)
+        side_by_side = min(SIDE_BY_SIDE, self._size) if cheap > 1 else 1
+        run = _batch(program, side_by_side)
+        self._run = executable(run, points, np.int32(1), self._inputs)
         self.compile_time = time.perf_counter() - start
         self._crew = Crew(CORES)
 
@@ -72,8 +75,7 @@ class Densities:
         self, points: np.ndarray, done: Callable[[int], None] = lambda _: None
     ) -> np.ndarray:
         """Return the density of each point; ``done(n)`` is told of every n that are finished."""
-        spare = -len(points) % self._size
-        batches = np.pad(points, ((0, spare), (0, 0))).reshape(-1, self._size, points.shape[1])
+        batches = [points[i : i + self._size] for i in range(0, len(points), self._size)]
         found: list[np.ndarray] = []
         for start in range(0, len(batches), CORES):
             some = batches[start : start + CORES]
@@ -81,8 +83,8 @@ class Densities:
                 found.append(self._one(some[0]))
             else:
                 found += self._crew.each(lambda i, some=some: self._one(*some[i : i + 1]))
-            done(len(some) * self._size)
-        return np.concatenate(found)[: len(points)]
+            done(sum(len(batch) for batch in some))
+        return np.concatenate(found)
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the density at x and its gradient, by central differences."""
@@ -92,15 +94,29 @@ class Densities:
         return float(found[0]), (ahead - behind) / (2.0 * STEP)
 
     def _one(self, *batch: np.ndarray) -> np.ndarray:
-        return np.asarray(self._run(*batch, self._inputs)) if batch else np.zeros(0)
+        if not batch:
+            return np.zeros(0)
+        (points,) = batch
+        padded = np.zeros((self._size, points.shape[1]))
+        padded[: len(points)] = points
+        found = self._run(padded, np.int32(len(points)), self._inputs)
+        return np.asarray(found)[: len(points)]
 
 
 @lru_cache(maxsize=32)
-def _batch(program: Any, vectorised: bool):
-    def densities(points, inputs):
+def _batch(program: Any, side_by_side: int):
+    """The densities of the first `count` of some points; how many these are is not compiled in."""
+
+    def densities(points, count, inputs):
         def one(x):
             return program.log_density({"x": x}, inputs)
 
-        return jax.lax.map(one, points, batch_size=SIDE_BY_SIDE if vectorised else None)
+        def some(i, found):
+            start = jnp.minimum(i * side_by_side, len(points) - side_by_side)
+            x = jax.lax.dynamic_slice_in_dim(points, start, side_by_side)
+            return jax.lax.dynamic_update_slice_in_dim(found, jax.vmap(one)(x), start, axis=0)
+
+        steps = (count + side_by_side - 1) // side_by_side
+        return jax.lax.fori_loop(0, steps, some, jnp.zeros(len(points)))
 
     return jax.jit(densities)

@@ -24,11 +24,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bayesmm.engines import imh
 from bayesmm.engines.cache import use_compilation_cache
 from bayesmm.engines.compiled import executable
+from bayesmm.engines.crew import one_blas_thread
 from bayesmm.engines.densities import Densities
 from bayesmm.model import (
     Coordinates,
@@ -127,7 +127,7 @@ def settle(program: Program, inputs: Inputs, *, gradients: bool = True) -> Settl
     """
     use_compilation_cache()
     try:
-        with np.errstate(all="ignore"), threadpool_limits(1, "blas"):
+        with np.errstate(all="ignore"), one_blas_thread():
             return transform(program, inputs, gradients=gradients)
     except (PilotFailure, np.linalg.LinAlgError) as failure:
         return Settled(program, inputs, inputs, f"The pilot fit failed: {failure}")
@@ -145,12 +145,13 @@ def transform(program: Program, inputs: Inputs, *, gradients: bool = True) -> Se
     x = np.zeros(made.size)
     if imh.suits(made):
         with closing(Densities(made, begun)) as densities:
-            settled, nearly = _around_mode(densities.value_and_gradient, begun, x)
-    else:
-        if isinstance(made, Whitened) and begun.plan.factors:
-            begun, x = _rounds(made, begun)
-        settled, nearly = _around_mode(_Steps.of(made).gradient_of(x, begun), begun, x)
-    return Settled(replace(made, nearly_normal=nearly), settled, inputs)
+            return Settled(made, _around_mode(densities.value_and_gradient, begun, x), inputs)
+    if isinstance(made, Whitened) and begun.plan.factors:
+        begun, x = _rounds(made, begun)
+    density = _Steps.of(made).gradient_of(x, begun)
+    found = _around_mode(density, begun, x)
+    nearly = _is_nearly_normal(density, begun, found)
+    return Settled(replace(made, nearly_normal=nearly), found, inputs)
 
 
 def _begin(
@@ -271,15 +272,10 @@ def _maximise(density: Density, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return found.x, vectors * np.sqrt(np.clip(values, 1e-12, None))
 
 
-def _around_mode(
-    density: Density, inputs: TransformedInputs, x: np.ndarray
-) -> tuple[TransformedInputs, bool]:
-    """Return the inputs in coordinates in which the curvature at the mode is the identity.
-
-    And whether the density is nearly normal in them.
-    """
+def _around_mode(density: Density, inputs: TransformedInputs, x: np.ndarray) -> TransformedInputs:
+    """Return the inputs in coordinates in which the curvature at the mode is the identity."""
     if len(x) == 0:
-        return inputs, True
+        return inputs
     x, root = _maximise(density, x)
     step = 1e-2  # of about a posterior sd, along the directions that BFGS found
     if len(x) <= MOST_PARAMETERS:
@@ -295,12 +291,17 @@ def _around_mode(
     centre = old.centre + old.scale @ x
     if not (np.isfinite(scale).all() and np.isfinite(centre).all() and np.diag(scale).all()):
         raise PilotFailure("The curvature at its mode is not finite.")
-    nearly = _is_nearly_normal(density, x, np.linalg.solve(old.scale, scale).T)
-    return replace(inputs, coordinates=Coordinates(centre, scale)), nearly
+    return replace(inputs, coordinates=Coordinates(centre, scale))
 
 
-def _is_nearly_normal(density: Density, mode: np.ndarray, sds: np.ndarray) -> bool:
-    """Whether the log density falls like that of a normal, along each axis and either way."""
+def _is_nearly_normal(density: Density, old: TransformedInputs, new: TransformedInputs) -> bool:
+    """Whether the log density falls like that of a normal along each new axis, either way.
+
+    `density` is in the old coordinates; the new ones are those around the mode.
+    """
+    before, after = (jax.tree.map(np.asarray, inputs.coordinates) for inputs in (old, new))
+    mode = np.linalg.solve(before.scale, after.centre - before.centre)
+    sds = np.linalg.solve(before.scale, after.scale).T
     top = density(mode)[0]
     fall = [density(mode + side * OUTSIDE * sd)[0] - top for sd in sds for side in (-1.0, 1.0)]
     return bool((np.abs(np.array(fall) + OUTSIDE**2 / 2.0) < NEARLY).all())

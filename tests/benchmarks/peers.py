@@ -59,7 +59,7 @@ PEER = (
 )
 #: Both sides get as many cores.
 CORES = 2
-CHAINS, DRAWS, WARMUP = 4, 1000, 1000
+CHAINS, DRAWS = 4, 1000
 QUICK = ("sleepstudy", "contraception")
 
 
@@ -231,7 +231,7 @@ class Plan:
     def sampling(self, fit: Fit) -> dict[str, Any]:
         """Return the arguments of a fit, but for its seed."""
         trial = {"draws": self.draws, "warmup": self.draws} if self.draws else {}
-        return {"chains": CHAINS, "draws": DRAWS, "warmup": WARMUP, **fit.sampling, **trial}
+        return {"chains": CHAINS, "draws": DRAWS, **fit.sampling, **trial}
 
     def turns(self, benchmark: Benchmark) -> Iterator[tuple[int, str, str]]:
         """Yield run, cache and name of the fit of each process, the fits of a benchmark in turn."""
@@ -357,7 +357,7 @@ def main(given: Sequence[str] | None = None) -> int:
             "settings": {
                 "chains": CHAINS,
                 "draws": plan.draws or DRAWS,
-                "warmup": plan.draws or WARMUP,
+                "warmup": plan.draws,
                 "runs": plan.runs,
                 "date": date.today().isoformat(),
             },

@@ -123,6 +123,7 @@ def markdown(
                 f"{number(distance)} posterior sds."
             )
     machine, settings = about["machine"], about["settings"]
+    warmup = f"{settings['warmup']:,}" if settings["warmup"] else "each package's default"
     failed = [
         f"* {r['benchmark']}, {r['fit']}, run {r['run']}, {r['cache']}: failed"
         for r in records
@@ -130,8 +131,8 @@ def markdown(
     ]
     return "\n".join(
         [
-            f"{settings['chains']} chains, {settings['draws']:,} kept draws a chain after "
-            f"{settings['warmup']:,} of warm-up; medians of {settings['runs']} "
+            f"{settings['chains']} chains, {settings['draws']:,} kept draws a chain after {warmup} "
+            f"of warm-up; medians of {settings['runs']} "
             f"{'run' if settings['runs'] == 1 else 'runs'}, {settings['date']}. "
             f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, "
             f"{machine['os']}. {', '.join(f'{k} {v}' for k, v in about['versions'].items())}.",

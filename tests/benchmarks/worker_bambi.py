@@ -129,7 +129,7 @@ def fit(job: Job) -> None:
     start = time.perf_counter()
     idata = model.fit(
         draws=sampling["draws"],
-        tune=sampling["warmup"],
+        **({"tune": sampling["warmup"]} if "warmup" in sampling else {}),
         chains=sampling["chains"],
         random_seed=sampling["seed"],
         cores=job["cores"],
