@@ -59,7 +59,7 @@ MOST_PARAMETERS = 500
 #: Curvatures below this, in the units of the search, are taken to be flat.
 FLAT = 0.05
 #: How far from the mode normality is looked at, in sds, and how far the log density may be there
-#: from that of a normal distribution. An acceptance of 0.65 for 0.8 brought divergences where
+#: from that of a normal distribution. An acceptance of 0.6 for 0.8 brought divergences where
 #: that is 0.9 (machines) and 3.8 (salamanders), and paid in all models where it is up to 0.7.
 OUTSIDE, NEARLY = 2.0, 0.75
 

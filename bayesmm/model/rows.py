@@ -13,7 +13,7 @@ from bayesmm.design import Design, take
 from bayesmm.families import Family
 
 #: Rows are put together where this part of them, or less, is left.
-WORTH_WHILE = 0.5
+WORTH_WHILE = 0.75
 #: Fewer rows than this are not looked at.
 FEWEST = 500
 

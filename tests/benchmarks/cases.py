@@ -85,6 +85,8 @@ class Benchmark:
     notes: tuple[str, ...] = ()
 
 
+#: Of every fit, unless it says otherwise: chains, and kept draws of each.
+CHAINS, DRAWS = 4, 1000
 NO_CORRELATION = (
     "Bambi has no correlated effects and no LKJ prior: its effects are independent, ours are not."
 )
@@ -194,6 +196,8 @@ def simulated(rows: int, groups: int) -> Table:
 
 SLOPES = ("y ~ x + (x | g)",)
 SLEEPSTUDY = ("Reaction ~ Days + (Days | Subject)",)
+#: Of the run of insteval as it stands, draws a chain: all that there is time for.
+PLAIN_DRAWS = 50
 INSTEVAL = ("y ~ service + (1 | s) + (1 | d) + (1 | dept:service)",)
 
 #: Maximum-likelihood estimates of INSTEVAL. lme4 1.1-31 has, without `service`, the sds 0.324664,
@@ -294,10 +298,14 @@ BENCHMARKS = (
         },
         (
             Target(
-                "ESS per sampling second, ours / plain non-centred",
+                "ESS per sampling second, ours / draws per sampling second, plain non-centred",
                 ">",
                 5,
-                lambda m: m.ratio("ess_per_sampling_second", to="plain"),
+                lambda m: (
+                    m.median("ours", "ess_per_sampling_second")
+                    * m.median("plain", "sampling_seconds")
+                    / (CHAINS * PLAIN_DRAWS)
+                ),
             ),
             median("seconds of our cold process", "<", 240, "process_seconds"),
             median("our smallest ESS", ">", 1000, "min_ess"),
@@ -309,9 +317,9 @@ BENCHMARKS = (
             ),
         ),
         (
-            "Each is run once. The plain run would take hours: it has 100 draws after 100 of "
-            "warm-up. Its ESS per second stands for that of a full run, which has warm-up and "
-            "draws in the same proportion; a short warm-up tunes it a little worse.",
+            "Each is run once. The plain run would take hours: it has 50 draws after 50 of "
+            "warm-up, in the proportion of a full run, and each of its draws is counted as an "
+            "effective one, which flatters it.",
         ),
     ),
     Benchmark(

@@ -34,7 +34,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cases import BENCHMARKS, Benchmark, Fit, Table
+from cases import BENCHMARKS, CHAINS, DRAWS, Benchmark, Fit, Table
 from measured import Measured, with_ess
 from report import as_data, markdown, verdicts
 
@@ -59,7 +59,6 @@ PEER = (
 )
 #: Both sides get as many cores.
 CORES = 2
-CHAINS, DRAWS = 4, 1000
 QUICK = ("sleepstudy", "contraception")
 
 
