@@ -138,8 +138,8 @@ class Model:
         draws : int
             Kept draws a chain.
         warmup : int, optional
-            Warm-up draws a chain. Left out, what the coordinates need: 300 for `NUTS` (100 times a
-            few proposals for `IMH`), and 1,000 where the model is sampled as it stands.
+            Warm-up draws a chain. Left out, what the coordinates need: 300 or 600 for `NUTS` (100
+            times a few proposals for `IMH`), 1,000 where the model is sampled as it stands.
         chains : int
             Independent chains.
         seed : int, optional

@@ -24,7 +24,7 @@ class NUTS:
     ----------
     target_accept : float, optional
         The mean acceptance that the step size is tuned to, between 0 and 1. Raise it (0.95, 0.99)
-        where a report names divergences. If left out, 0.8, or 0.6 where the pilot fit found
+        where a report names divergences. If left out, 0.8, or 0.55 where the pilot fit found
         a posterior that is nearly normal.
     max_tree_depth : int
         At most 2^max_tree_depth - 1 leapfrog steps are made for a draw.

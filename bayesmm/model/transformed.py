@@ -94,10 +94,13 @@ class Transformed:
     program: Program
     sites: tuple[tuple[str, tuple[int, ...]], ...]
     nearly_normal: bool = False
-    #: Warm-up draws a chain when the user does not say: there is little to adapt.
-    warmup: ClassVar[int] = 300
     #: Whether nothing is sampled but x, in the coordinates of a mode.
     integrated: ClassVar[bool] = False
+
+    @property
+    def warmup(self) -> int:
+        """Warm-up draws a chain when the user does not say: few where there is little to adapt."""
+        return 300 if self.nearly_normal else 600
 
     @property
     def target_accept(self) -> float:
@@ -106,7 +109,7 @@ class Transformed:
         For a normal density theory has 0.65 (Beskos et al. 2013), with trajectories of the best
         length. Those of NUTS are 2^k - 1 steps long: a little less makes 7 steps out of 15.
         """
-        return 0.6 if self.nearly_normal else 0.8
+        return 0.55 if self.nearly_normal else 0.8
 
     @property
     def size(self) -> int:
