@@ -59,7 +59,7 @@ MOST_PARAMETERS = 500
 #: Curvatures below this, in the units of the search, are taken to be flat.
 FLAT = 0.05
 #: How far from the mode normality is looked at, in sds, and how far the log density may be there
-#: from that of a normal distribution. An acceptance of 0.6 or less for 0.8 brought divergences where
+#: from that of a normal distribution. An acceptance below 0.65 for 0.8 brought divergences where
 #: that is 0.9 (machines) and 3.8 (salamanders), made little difference at 0.7 (grouseticks), and
 #: halved the gradients for an effective draw at 0.6 (contraception) and 0.3 (verbagg).
 OUTSIDE, NEARLY = 2.0, 0.65
