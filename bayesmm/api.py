@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmm.chunks import at_once
 from bayesmm.engines import (
     IMH,
     NUTS,
@@ -28,7 +29,6 @@ from bayesmm.prepare import prepare
 from bayesmm.results import Fit
 from bayesmm.results.convert import (
     LOG_LIKELIHOOD_LIMIT,
-    at_once,
     creation_attrs,
     dimensions,
     observed_groups,

@@ -8,7 +8,7 @@ block of columns, so that 73,000 rows with 4,000 levels cost megabytes.
 Arrays are NumPy float64: JAX arrays made outside the float64 scope would be float32.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -18,7 +18,7 @@ import numpy as np
 from bayesmm.errors import DataError, FormulaError, listing
 from bayesmm.families import Family
 from bayesmm.formula import Columns, Formula, Response, Terms
-from bayesmm.layout import PredictorLayout, expand_predictors, predictor_layout
+from bayesmm.layout import GroupLayout, PredictorLayout, expand_predictors, predictor_layout
 from bayesmm.response import ResponseData, read_known, read_response
 from bayesmm.schema import Frame, Schema, read_schema
 
@@ -175,20 +175,38 @@ class DesignBuilder:
         _check_ranks(self.layout, [X[counted] for X in populations])
         return self._assemble(frame, evaluated, response), response
 
-    def build(self, frame: Frame) -> Design:
+    def build(self, frame: Frame, groups: Container[str] | None = None) -> Design:
         """Return the design of other rows, with the levels and transforms of the training data.
 
         Levels of a group that the model has not seen have index -1; unseen levels of a
         population-level factor are a `DataError`.
+
+        Parameters
+        ----------
+        frame : Frame
+            The rows.
+        groups : container of str, optional
+            The groups whose effects count; those of others are 0, and their columns need not be
+            there. All of them if left out.
         """
-        evaluated = {text: terms.transform(frame.columns) for text, terms in self._terms.items()}
+        kept = [g.name for g in self.schema.groupings if groups is None or g.name in groups]
+        texts = [p.common for p in self._predictors]
+        texts += [t.effects for p in self._predictors for t in p.groups if t.name in kept]
+        evaluated = {text: self._terms[text].transform(frame.columns) for text in texts}
         _check_finite(evaluated, frame.index)
-        return self._assemble(frame, evaluated, None)
+        return self._assemble(frame, evaluated, None, kept)
 
     def _assemble(
-        self, frame: Frame, evaluated: Mapping[str, Columns], response: ResponseData | None
+        self,
+        frame: Frame,
+        evaluated: Mapping[str, Columns],
+        response: ResponseData | None,
+        kept: Sequence[str] | None = None,
     ) -> Design:
-        index = {g.name: g.index(frame.columns) for g in self.schema.groupings}
+        wanted = [
+            g for g in self.schema.groupings if kept is None or g.name in kept or g.name == self._by
+        ]
+        index = {g.name: g.index(frame.columns) for g in wanted}
         levels = {g.name: len(g.cells) for g in self.schema.groupings}
         predictors = []
         for predictor, layout, centre in zip(
@@ -196,6 +214,9 @@ class DesignBuilder:
         ):
             groups = []
             for group in layout.groups:
+                if kept is not None and group.name not in kept:
+                    groups.append(_no_effect(group, len(frame.columns), levels[group.name]))
+                    continue
                 own = [
                     evaluated[term.effects].matrix
                     for term in predictor.groups
@@ -213,6 +234,12 @@ class DesignBuilder:
             known = read_known(left, frame, self.family, self.functions)
             return Design(tuple(predictors), data=known | by)
         return Design(tuple(predictors), response.values, response.data | by, response.weights)
+
+
+def _no_effect(group: GroupLayout, rows: int, levels: int) -> GroupDesign:
+    """The design of a group whose effects do not count."""
+    index = np.zeros(rows, dtype=np.int32)
+    return GroupDesign(index, np.zeros((rows, len(group.effects))), levels)
 
 
 def _population(layout: PredictorLayout, matrix: np.ndarray) -> np.ndarray:

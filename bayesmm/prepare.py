@@ -4,17 +4,18 @@
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
 import jax
 import numpy as np
+import pandas as pd
 
 from bayesmm import families
 from bayesmm.design import Design, DesignBuilder
-from bayesmm.errors import FormulaError, NewLevelsError, listing
+from bayesmm.errors import DataError, FormulaError, NewLevelsError, listing
 from bayesmm.families import Family
 from bayesmm.formula import (
     Formula,
@@ -30,7 +31,7 @@ from bayesmm.layout import check_parameters
 from bayesmm.model import Inputs, Program
 from bayesmm.model.program import Parameterization
 from bayesmm.response import ResponseData, known_columns
-from bayesmm.schema import Frame, Missing, column_names, read_frame
+from bayesmm.schema import Frame, Missing, as_labels, column_names, read_frame
 from bayesmm.spec import ModelSpec, specify
 
 #: How many numbers a distribution function holds for a row: it is a sum or an integral.
@@ -101,17 +102,10 @@ class Prepared:
         NewLevelsError
             For a level of a group that the model has not seen.
         """
-        formula = self.spec.formula
-        response = cast(Response, formula.response)  # a formula without one was refused
-        names = [name for p in formula.predictors for name in predictor_columns(p)]
-        names += known_columns(response)
+        response = cast(Response, self.spec.formula.response)  # one without was refused
         own = response_columns(replace(response, additions=()))
         given = set(own) <= set(column_names(newdata))
-        names = list(dict.fromkeys([*names, *(own if given else ())]))
-        used = columns_of_both_sides(formula)
-        frame = read_frame(newdata, names, labels_only=set(names) - used, missing="error")
-        with jax.enable_x64(True):
-            design = self.builder.build(frame)
+        design, frame = self.rows_of(newdata, also=own if given else ())
         for grouping in self.spec.schema.groupings:
             unseen = grouping.index(frame.columns) < 0
             if unseen.any():
@@ -123,6 +117,90 @@ class Prepared:
                 )
         y = evaluate(response.expression, frame.columns, self.functions) if given else None
         return design, frame, None if y is None else np.asarray(y)
+
+    def rows_of(
+        self,
+        newdata: Any,
+        *,
+        groups: Collection[str] | None = None,
+        also: Sequence[str] = (),
+        unlabelled: bool = False,
+    ) -> tuple[Design, Frame]:
+        """Return the design of new rows and their frame; unseen levels have index -1.
+
+        Parameters
+        ----------
+        newdata : dataframe
+            With the columns of the predictors, and those of trials, bounds and known errors.
+        groups : collection of str, optional
+            The groups whose effects count, see `DesignBuilder.build`; all of them if left out.
+        also : sequence of str
+            Further columns to read.
+        unlabelled : bool
+            Whether a grouping column may have missing values.
+
+        Raises
+        ------
+        DataError
+            For a missing column or value, a column of another kind than the model was fitted to,
+            or a level of a predictor that the model has not seen.
+        """
+        formula = self.spec.formula
+        response = cast(Response, formula.response)
+        predictors = [
+            replace(p, groups=tuple(g for g in p.groups if groups is None or g.name in groups))
+            for p in formula.predictors
+        ]
+        names = [name for p in predictors for name in predictor_columns(p)]
+        names = list(dict.fromkeys([*names, *known_columns(response), *also]))
+        labels = set(names) - columns_of_both_sides(formula)
+        frame = read_frame(
+            newdata,
+            names,
+            labels_only=labels,
+            optional=labels - set(known_columns(response)) if unlabelled else (),
+            missing="error",
+        )
+        frame = self._with_labels(frame)
+        with jax.enable_x64(True):
+            design = self.builder.build(frame, groups)
+        unseen = design.data.get("by", np.zeros(0)) < 0
+        if unseen.any():
+            found = pd.Series(frame.columns[self.spec.by])[unseen].astype(str)
+            raise NewLevelsError(
+                f"newdata has {listing(sorted(set(found)))} in {self.spec.by!r}, whose levels have "
+                "thresholds of their own, and the model has not seen those. Leave the rows out."
+            )
+        return design, frame
+
+    def _with_labels(self, frame: Frame) -> Frame:
+        """Return the frame with labels of groups as the model has them, refusing another kind."""
+        columns = frame.columns.copy()
+        factors = {
+            name: grouping.cells[0][position]
+            for grouping in self.spec.schema.groupings
+            for position, name in enumerate(grouping.factors)
+            if name in columns
+        }
+        for name, known in factors.items():
+            column = pd.Series(columns[name])
+            number = column.dtype.kind in "iuf"
+            fitted = self.spec.schema.column(name).kind == "number"
+            if number and fitted and isinstance(known, str):
+                # Fractions are named by their text, and then whole numbers among them are too.
+                texts = column.astype(float).map(str, na_action="ignore")
+                columns[name] = pd.Categorical(texts)
+                continue
+            labels = as_labels(column).categories.tolist()
+            if labels and isinstance(labels[0], str) != isinstance(known, str):
+                arrived = "numbers" if number else "text"
+                arrived = "fractions" if number and isinstance(labels[0], str) else arrived
+                expected = "text" if isinstance(known, str) else "whole numbers"
+                raise DataError(
+                    f"newdata has {arrived} in the column {name!r} ({labels[0]!r}), and the model "
+                    f"was fitted to {expected} ({known!r}). Make it the same kind."
+                )
+        return replace(frame, columns=columns)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,7 +4,7 @@ Which shapes of response are right is a trait of the family (`ResponseKind`), so
 which family it is. A new addition to the left-hand side is a function in `_ADDITIONS`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -148,6 +148,76 @@ def read_known(
         if name in ("prop", "se", "truncated"):
             data = _ADDITIONS[name](data, context, dict(arguments))
     return data.data
+
+
+def read_observed(
+    response: Response,
+    frame: Frame,
+    family: Family,
+    success: str | None,
+    known: Sequence[str],
+    functions: Mapping[str, Callable] | None = None,
+) -> ResponseData:
+    """Return the responses of new rows, in the categories that the model was fitted to.
+
+    Parameters
+    ----------
+    response : Response
+        The parsed left-hand side.
+    frame : Frame
+        New rows, with the columns of both sides.
+    family : Family
+        Bound to the categories of the training data.
+    success : str or None
+        The level that counts as 1, where the training response was a category.
+    known : sequence of str
+        The labels that a response of categories, or of success and failure, may have.
+    functions : mapping of str to callable, optional
+        What the user allowed in the formula.
+
+    Raises
+    ------
+    DataError
+        For a value outside the family's support, or a category that the model has not seen.
+    """
+    context = _Context(response, family, frame, functions or {})
+    kind, name = family.response, response.name
+    if kind.columns:
+        data = _columns(context, dict(response.additions).get("c"))
+    elif kind.categories or success is not None:
+        found = pd.Series(context.evaluate(response.expression))
+        labels = [f"{x:g}" if isinstance(x, float) else str(x) for x in found.tolist()]
+        unseen = sorted(set(labels).difference(known))
+        if unseen:
+            raise DataError(
+                f"The response {name!r} has {listing(unseen)}, which the model has not seen. Its "
+                f"categories are {listing(known)}."
+            )
+        place = {label: i for i, label in enumerate(known)}
+        codes = [place[label] if kind.categories else label == success for label in labels]
+        data = ResponseData(np.asarray(codes, dtype=np.float64))
+    else:
+        values = np.asarray(context.evaluate(response.expression))
+        data = ResponseData(_finite(values, name, context))
+    for addition, arguments in response.additions:
+        if addition in _ADDITIONS:
+            data = _ADDITIONS[addition](data, context, dict(arguments))
+    trials = data.data.get("trials")
+    censored = np.zeros(len(data.values), dtype=bool)
+    for word in _STATUSES[1:]:
+        censored |= data.data.get(word, False)
+    exact, rows = np.flatnonzero(~censored), context.rows
+    kind.validate(
+        data.values[exact],
+        name,
+        family.name,
+        None if trials is None else trials[exact],
+        rows=[rows[i] for i in exact],
+    )
+    if kind.columns and kind.integer:
+        data = data.with_data(trials=data.values.sum(axis=1))
+    _check_bounds(data, context)
+    return data
 
 
 def known_columns(response: Response) -> tuple[str, ...]:

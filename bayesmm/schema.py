@@ -188,7 +188,7 @@ def read_frame(
     incomplete = np.zeros(len(frame), dtype=bool)
     for name, column in columns.items():
         empty = column.isna().to_numpy()
-        if empty.all():
+        if empty.all() and name not in optional:
             raise DataError(f"Column {name!r} has no value: every row is missing.")
         if name not in optional:
             incomplete |= empty
@@ -202,8 +202,9 @@ def read_frame(
             raise DataError(f"{what}: no complete row is left.")
         warn(f"{what} and are left out.")
     kept = ~incomplete
+    complete = {name: pd.Series(column[kept]) for name, column in columns.items()}
     table = pd.DataFrame(
-        {name: _tidy(column[kept].reset_index(drop=True)) for name, column in columns.items()},
+        {name: _tidy(column.reset_index(drop=True)) for name, column in complete.items()},
         index=pd.RangeIndex(int(kept.sum())),
     )
     for name in table.columns:
@@ -386,7 +387,11 @@ def _tidy(column: pd.Series) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.remove_unused_categories()
     if pd.api.types.is_bool_dtype(column.dtype):
+        if column.isna().any():  # a label, which alone may be missing
+            return pd.Series(pd.Categorical(column.map(str, na_action="ignore")))
         return column.astype(bool)
+    if column.isna().any():
+        return column.astype(np.float64)
     if pd.api.types.is_integer_dtype(column.dtype) and column.max() <= np.iinfo(np.int64).max:
         return column.astype(np.int64)
     return column.astype(np.float64)

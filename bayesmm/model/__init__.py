@@ -6,6 +6,7 @@ from bayesmm.model.plan import Plan, find_factors, make_plan
 from bayesmm.model.predictor import (
     distribution,
     linear_predictor,
+    linear_predictors,
     log_likelihood,
     predictor_values,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "find_factors",
     "is_gaussian",
     "linear_predictor",
+    "linear_predictors",
     "log_likelihood",
     "make_plan",
     "predictor_values",

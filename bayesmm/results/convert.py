@@ -16,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from bayesmm.chunks import at_once
 from bayesmm.engines import Crew, Draws, Settled, executable
 from bayesmm.prepare import Prepared
+from bayesmm.schema import Frame
 from bayesmm.spec import CATEGORY_DIM, ModelSpec, element_dim
 
 #: Values of the pointwise log-likelihood that ``log_likelihood="auto"`` stores.
 LOG_LIKELIHOOD_LIMIT = 20_000_000
-#: Numbers that a chunk of draws may hold at once while it is summarised.
-CHUNK_NUMBERS = 4_000_000
 
 
 def dimensions(spec: ModelSpec) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
@@ -162,16 +162,22 @@ def effect_variables(spec: ModelSpec) -> set[str]:
 
 def observed_groups(prepared: Prepared) -> dict[str, xr.Dataset]:
     """Return the groups ``observed_data`` (the response) and ``constant_data`` (used columns)."""
-    index = {"obs_id": prepared.frame.index}
     observed = response_dataset(prepared, prepared.response.values, {})
+    return {"observed_data": observed, "constant_data": column_dataset(prepared.frame)}
+
+
+def column_dataset(frame: Frame) -> xr.Dataset:
+    """Return the columns of a frame, labelled; texts where a label is missing are empty."""
     columns = {}
-    for name, column in prepared.frame.columns.items():
+    for name, column in frame.columns.items():
         values = column.to_numpy()
         if values.dtype == object:
             whole = all(isinstance(level, int) for level in column.cat.categories)
-            values = values.astype(np.int64 if whole else str)
+            lacking = column.isna().to_numpy()
+            values = np.where(lacking, "", values)
+            values = values.astype(np.int64 if whole and not lacking.any() else str)
         columns[name] = ("obs_id", values)
-    return {"observed_data": observed, "constant_data": xr.Dataset(columns, coords=index)}
+    return xr.Dataset(columns, coords={"obs_id": frame.index})
 
 
 def creation_attrs() -> dict[str, str]:
@@ -188,7 +194,10 @@ def creation_attrs() -> dict[str, str]:
 
 
 def response_dataset(
-    prepared: Prepared, values: np.ndarray, sample: Mapping[str, np.ndarray]
+    prepared: Prepared,
+    values: np.ndarray,
+    sample: Mapping[str, np.ndarray],
+    index: np.ndarray | None = None,
 ) -> xr.Dataset:
     """Return responses, labelled, in the type that ArviZ tells counts from measurements by.
 
@@ -203,11 +212,13 @@ def response_dataset(
         Of shape (*sample, rows), or (*sample, rows, columns).
     sample : mapping of str to array
         The leading dimensions, with their coordinates.
+    index : array, optional
+        The labels of the rows, if they are not the training data.
     """
     spec = prepared.spec
     kind, categories = spec.family.response, spec.family.categories
     dims = (*sample, "obs_id", *((CATEGORY_DIM,) if kind.columns else ()))
-    coords = {**sample, "obs_id": prepared.frame.index}
+    coords = {**sample, "obs_id": prepared.frame.index if index is None else index}
     attrs: dict[str, Any] = {}
     if kind.columns:
         coords[CATEGORY_DIM] = np.asarray(categories, dtype=str)
@@ -222,11 +233,6 @@ def response_dataset(
     whole = kind.integer and np.abs(values).max(initial=0) < 2**62
     values = values.astype(np.int64 if whole else np.float64, copy=False)
     return xr.Dataset({spec.response: (dims, values, attrs)}, coords=coords)
-
-
-def at_once(numbers: int) -> int:
-    """Return how many pieces of work with so many numbers each make a chunk."""
-    return max(1, CHUNK_NUMBERS // max(numbers, 1))
 
 
 def telling(prepared: Prepared) -> np.ndarray:

@@ -1,26 +1,28 @@
 """The result of a fit: an ArviZ `DataTree` and the questions that people ask of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmm.chunks import at_once
 from bayesmm.design import Design
-from bayesmm.engines import make_key, use_compilation_cache
+from bayesmm.engines import make_key, resolve_seed, use_compilation_cache
 from bayesmm.errors import BayesmmError, listing
 from bayesmm.families import Family
 from bayesmm.model import distribution
 from bayesmm.prepare import Prepared
 from bayesmm.results import tables
-from bayesmm.results.convert import at_once, creation_attrs, effect_variables, response_dataset
+from bayesmm.results.convert import creation_attrs, effect_variables, response_dataset
 from bayesmm.results.display import fit_html, fit_text
 from bayesmm.results.loo import loo
 from bayesmm.results.posterior import flat, thinned
+from bayesmm.results.predictions import predictions
 from bayesmm.results.report import Report, make_report
 from bayesmm.results.store import read, save
 
@@ -232,6 +234,83 @@ class Fit:
         observed = self.idata["observed_data"].to_dataset()
         return xr.DataTree.from_dict(
             {"posterior_predictive": predictive, "observed_data": observed}
+        )
+
+    def predict(
+        self,
+        newdata: Any = None,
+        *,
+        kind: Literal["mean", "linpred", "response"] = "mean",
+        group_effects: Collection[str] | None = None,
+        new_levels: Literal["error", "population", "sample", "existing"] = "error",
+        condition_on: Any = None,
+        summary: bool = False,
+        draws: int | None = None,
+        seed: int | None = None,
+    ) -> xr.DataTree:
+        """Predict for the training data, or for new rows, of known clusters and of new ones.
+
+        Parameters
+        ----------
+        newdata : dataframe, optional
+            Rows with the columns of the predictors, and those of trials, bounds and known errors;
+            the training data if left out. Transforms (`scale`, `poly`, `bs`) remember what they
+            have learnt from the training data.
+        kind : {"mean", "linpred", "response"}
+            The expected response (variable ``mean``; before truncation and censoring), the linear
+            predictors (``linpred``, and ``linpred_sigma`` and so on), or draws of new responses
+            (named after the response).
+        group_effects : collection of str, optional
+            The groups whose effects count: all of them if left out; ``()`` for none, so that the
+            population-level coefficients remain and group columns need not be there.
+        new_levels : {"error", "population", "sample", "existing"}
+            What becomes of a cluster that the model has not seen: it is refused; it is the typical
+            one, with effects of 0; it is drawn from N(0, Sigma), once for each posterior draw, for
+            all its rows, and independently of other clusters; or it is a fitted cluster, picked for
+            each posterior draw. With any but the first, a row without a label is a new cluster of
+            its own.
+        condition_on : dataframe, optional
+            A few rows with responses, of clusters that are new: predictions are those that a refit
+            with these rows would make, without it. Posterior draws are resampled with
+            Pareto-smoothed weights p(y_new | theta), and the effects of those clusters are drawn
+            given the rows. The Pareto k of the weights, and how many draws they are
+            worth, are in the attributes of ``predictions``; above 0.7 there is a warning.
+        summary : bool
+            Whether to return mean, sd and an equal-tailed interval (its probability is ArviZ's
+            ``stats.ci_prob``) instead of draws; memory then does not grow with the draws.
+        draws : int, optional
+            How many posterior draws to use, spread evenly; all of them if left out.
+        seed : int, optional
+            The same seed gives the same predictions, and the same effect to a new cluster of the
+            same name.
+
+        Returns
+        -------
+        xarray.DataTree
+            With the groups ``predictions`` (dims chain, draw, obs_id; or statistic, obs_id) and
+            ``predictions_constant_data`` (the used columns). With fewer draws than the posterior
+            has, they are on one chain.
+
+        Raises
+        ------
+        NewLevelsError
+            For clusters that the model has not seen, with ``new_levels="error"``.
+        DataError
+            For a column or value that is missing, of another kind than in the training data, or an
+            unseen level of a population-level factor.
+        BayesmmError
+            For an argument that makes no sense, or two that contradict each other.
+        """
+        return predictions(
+            self._prepared,
+            thinned(self._whole, draws),
+            newdata,
+            kind=kind,
+            group_effects=group_effects,
+            new_levels=new_levels,
+            condition_on=condition_on,
+            summary=summary,
+            seed=resolve_seed(seed),
         )
 
     def save(self, path: str | Path) -> None:

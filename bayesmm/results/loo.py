@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from bayesmm.chunks import at_once
 from bayesmm.design import Design, take
 from bayesmm.model import log_likelihood
 from bayesmm.prepare import Prepared
-from bayesmm.results.convert import at_once, telling
+from bayesmm.results.convert import telling
 from bayesmm.results.posterior import flat
 
 #: Numbers of a posterior whose effective sample sizes are found at once.

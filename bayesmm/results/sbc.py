@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmm.chunks import at_once
 from bayesmm.engines import (
     NUTS,
     Run,
@@ -36,7 +37,7 @@ from bayesmm.errors import BayesmmError, SamplerError, warn
 from bayesmm.model import Inputs, Program, log_likelihood
 from bayesmm.model.program import Parameterization
 from bayesmm.prepare import Prepared
-from bayesmm.results.convert import at_once, dimensions
+from bayesmm.results.convert import dimensions
 from bayesmm.results.ranks import FIXED, Calibration
 
 #: Posterior draws that a true value is ranked among: 100 ranks are possible.

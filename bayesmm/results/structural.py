@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from bayesmm.chunks import at_once
 from bayesmm.design import Design, take
 from bayesmm.engines import use_compilation_cache
 from bayesmm.errors import DataError, FamilyError, listing
 from bayesmm.families import FAMILIES, Family
 from bayesmm.model import predictor_values
-from bayesmm.results.convert import at_once
 from bayesmm.results.fit import Fit
 from bayesmm.results.posterior import flat
 

@@ -20,7 +20,7 @@ import xarray as xr
 from nearby import nearby
 
 import bayesmm as bm
-from bayesmm import families
+from bayesmm import chunks, families
 from bayesmm.errors import (
     BayesmmError,
     DataError,
@@ -30,7 +30,7 @@ from bayesmm.errors import (
     SamplerError,
 )
 from bayesmm.formula import parse
-from bayesmm.results import Fit, convert
+from bayesmm.results import Fit
 from bayesmm.results.convert import dimensions
 
 N = 48
@@ -412,8 +412,8 @@ def test_streamed_loo_equals_the_stored_one(small_fit, monkeypatch):
     bare = small_fit.idata.copy()
     del bare["log_likelihood"]
     fit = Fit(small_fit._prepared, bare)
-    for size in (convert.CHUNK_NUMBERS, 400 * 7):  # all rows at once, and 7 at a time
-        monkeypatch.setattr(convert, "CHUNK_NUMBERS", size)
+    for size in (chunks.CHUNK_NUMBERS, 400 * 7):  # all rows at once, and 7 at a time
+        monkeypatch.setattr(chunks, "CHUNK_NUMBERS", size)
         streamed = fit.loo(pointwise=True)
         np.testing.assert_allclose(streamed.elpd_i, stored.elpd_i, rtol=1e-9)
         np.testing.assert_allclose(streamed.pareto_k, stored.pareto_k, atol=1e-7)
