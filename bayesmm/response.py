@@ -111,23 +111,7 @@ def read_response(
             f"prop({response.name}, n) on the left-hand side"
             + (", or family='bernoulli' for 0/1 data." if _is_binary(data.values) else ".")
         )
-    rows = frame.index.tolist()
-    trials = data.data.get("trials")
-    censored = np.zeros(len(data.values), dtype=bool)
-    for word in _STATUSES[1:]:
-        censored |= data.data.get(word, False)
-    # Of a censored row only a limit is known, which need not be a possible response itself.
-    exact = np.flatnonzero(~censored)
-    kind.validate(
-        data.values[exact],
-        response.name,
-        family.name,
-        None if trials is None else trials[exact],
-        rows=[rows[i] for i in exact] if censored.any() else rows,
-    )
-    if kind.columns and kind.integer:
-        data = data.with_data(trials=data.values.sum(axis=1))
-    _check_bounds(data, context)
+    data = _supported(data, context)
     _check_variation(data, context)
     return data
 
@@ -202,15 +186,22 @@ def read_observed(
     for addition, arguments in response.additions:
         if addition in _ADDITIONS:
             data = _ADDITIONS[addition](data, context, dict(arguments))
+    return _supported(data, context)
+
+
+def _supported(data: ResponseData, context: "_Context") -> ResponseData:
+    """Check values and bounds, and return the data with the trials that columns add up to."""
+    kind, rows = context.family.response, context.rows
     trials = data.data.get("trials")
     censored = np.zeros(len(data.values), dtype=bool)
     for word in _STATUSES[1:]:
         censored |= data.data.get(word, False)
-    exact, rows = np.flatnonzero(~censored), context.rows
+    # Of a censored row only a limit is known, which need not be a possible response itself.
+    exact = np.flatnonzero(~censored)
     kind.validate(
         data.values[exact],
-        name,
-        family.name,
+        context.response.name,
+        context.family.name,
         None if trials is None else trials[exact],
         rows=[rows[i] for i in exact],
     )
