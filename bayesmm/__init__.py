@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bayesmm.families import Family, Parameter
     from bayesmm.plots import plot_caterpillar, plot_sbc
     from bayesmm.priors import LKJ
-    from bayesmm.results import Fit, load, sbc, structural_zeros
+    from bayesmm.results import Fit, load, marginal_mean, sbc, structural_zeros
 
 _HOMES = {
     "Model": "bayesmm.api",
@@ -44,6 +44,7 @@ _HOMES = {
     "LKJ": "bayesmm.priors",
     "Fit": "bayesmm.results",
     "load": "bayesmm.results",
+    "marginal_mean": "bayesmm.results",
     "sbc": "bayesmm.results",
     "structural_zeros": "bayesmm.results",
 }
@@ -70,6 +71,7 @@ __all__ = [
     "families",
     "fit",
     "load",
+    "marginal_mean",
     "plot_caterpillar",
     "plot_sbc",
     "sbc",

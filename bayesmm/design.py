@@ -8,7 +8,7 @@ block of columns, so that 73,000 rows with 4,000 levels cost megabytes.
 Arrays are NumPy float64: JAX arrays made outside the float64 scope would be float32.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -175,7 +175,12 @@ class DesignBuilder:
         _check_ranks(self.layout, [X[counted] for X in populations])
         return self._assemble(frame, evaluated, response), response
 
-    def build(self, frame: Frame, groups: Container[str] | None = None) -> Design:
+    def build(
+        self,
+        frame: Frame,
+        groups: Container[str] | None = None,
+        without_labels: Collection[str] = (),
+    ) -> Design:
         """Return the design of other rows, with the levels and transforms of the training data.
 
         Levels of a group that the model has not seen have index -1; unseen levels of a
@@ -188,13 +193,15 @@ class DesignBuilder:
         groups : container of str, optional
             The groups whose effects count; those of others are 0, and their columns need not be
             there. All of them if left out.
+        without_labels : collection of str
+            Groups among them whose grouping columns need not be there: their index is 0.
         """
         kept = [g.name for g in self.schema.groupings if groups is None or g.name in groups]
         texts = [p.common for p in self._predictors]
         texts += [t.effects for p in self._predictors for t in p.groups if t.name in kept]
         evaluated = {text: self._terms[text].transform(frame.columns) for text in texts}
         _check_finite(evaluated, frame.index)
-        return self._assemble(frame, evaluated, None, kept)
+        return self._assemble(frame, evaluated, None, kept, without_labels)
 
     def _assemble(
         self,
@@ -202,11 +209,16 @@ class DesignBuilder:
         evaluated: Mapping[str, Columns],
         response: ResponseData | None,
         kept: Sequence[str] | None = None,
+        without_labels: Collection[str] = (),
     ) -> Design:
-        wanted = [
-            g for g in self.schema.groupings if kept is None or g.name in kept or g.name == self._by
+        labelled = [
+            g
+            for g in self.schema.groupings
+            if g.name == self._by
+            or ((kept is None or g.name in kept) and g.name not in without_labels)
         ]
-        index = {g.name: g.index(frame.columns) for g in wanted}
+        index = {g.name: g.index(frame.columns) for g in labelled}
+        nowhere = np.zeros(len(frame.columns), dtype=np.int32)
         levels = {g.name: len(g.cells) for g in self.schema.groupings}
         predictors = []
         for predictor, layout, centre in zip(
@@ -223,7 +235,8 @@ class DesignBuilder:
                     if term.name == group.name
                 ]
                 columns = own[0] if len(own) == 1 else np.concatenate(own, axis=1)
-                groups.append(GroupDesign(index[group.name], columns, levels[group.name]))
+                place = index.get(group.name, nowhere)
+                groups.append(GroupDesign(place, columns, levels[group.name]))
             common = evaluated[predictor.common]
             offset = np.zeros(()) if common.offset is None else common.offset
             X = _population(layout, common.matrix)

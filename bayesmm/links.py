@@ -69,6 +69,11 @@ class Link:
         Which natural values the link can produce, one of `SUPPORTS`.
     scales_response : bool
         Whether the linked response has a location and a scale that default priors are made from.
+    normal_mean : callable or None
+        The mean of the natural value where the linear predictor is normal, as a function of its
+        mean and variance. None for links where only quadrature finds it.
+    has_normal_mean : bool
+        Whether there is such a mean at all.
     """
 
     name: str
@@ -78,6 +83,8 @@ class Link:
     log1m_inverse: Transform | None = field(repr=False)
     support: str
     scales_response: bool = False
+    normal_mean: Callable | None = field(default=None, repr=False)
+    has_normal_mean: bool = True
 
     @property
     def is_identity(self) -> bool:
@@ -357,16 +364,49 @@ def _log_inv_logit_1_2(eta):
     return jnp.log(_inv_logit_1_2(eta))
 
 
+# --- means of natural values where the linear predictor is N(m, v) ---
+
+
+def _normal_itself(m, v):
+    del v
+    return m
+
+
+def _lognormal_mean(m, v):
+    return clipped_exp(m + 0.5 * v)
+
+
+def _logm1_normal_mean(m, v):
+    return 1.0 + _lognormal_mean(m, v)
+
+
+def _probit_normal_mean(m, v):
+    return ndtr(m / jnp.sqrt(1.0 + v))
+
+
+def _square_mean(m, v):
+    return m**2 + v
+
+
 _ALL = (
-    Link("identity", _identity, _identity, None, None, "real", True),
-    Link("inverse", _reciprocal, _reciprocal, None, None, "real", True),
-    Link("log", _log, clipped_exp, _identity, None, "positive", True),
-    Link("sqrt", jnp.sqrt, _square, _log_square, None, "positive", True),
+    Link("identity", _identity, _identity, None, None, "real", True, _normal_itself),
+    # The reciprocal of a normal has no mean: its density at 0 is not 0.
+    Link("inverse", _reciprocal, _reciprocal, None, None, "real", True, has_normal_mean=False),
+    Link("log", _log, clipped_exp, _identity, None, "positive", True, _lognormal_mean),
+    Link("sqrt", jnp.sqrt, _square, _log_square, None, "positive", True, _square_mean),
     Link("softplus", _inv_softplus, _softplus, _log_softplus, None, "positive"),
     Link("tan_half", _tan_half, _inv_tan_half, None, None, "real"),
-    Link("logm1", _logm1, _inv_logm1, _log_inv_logm1, None, "above_one"),
+    Link(
+        "logm1",
+        _logm1,
+        _inv_logm1,
+        _log_inv_logm1,
+        None,
+        "above_one",
+        normal_mean=_logm1_normal_mean,
+    ),
     Link("logit", _logit, jax.nn.sigmoid, _log_sigmoid, _log1m_sigmoid, "unit"),
-    Link("probit", ndtri, ndtr, _log_ndtr, _log1m_ndtr, "unit"),
+    Link("probit", ndtri, ndtr, _log_ndtr, _log1m_ndtr, "unit", normal_mean=_probit_normal_mean),
     Link("cloglog", _cloglog, _inv_cloglog, _log_inv_cloglog, _log1m_inv_cloglog, "unit"),
     Link("cauchit", _cauchit, _inv_cauchit, _log_inv_cauchit, _log1m_inv_cauchit, "unit"),
     Link("logit_1_2", _logit_1_2, _inv_logit_1_2, _log_inv_logit_1_2, None, "one_two"),

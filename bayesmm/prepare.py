@@ -123,6 +123,7 @@ class Prepared:
         newdata: Any,
         *,
         groups: Collection[str] | None = None,
+        without_labels: Collection[str] = (),
         also: Sequence[str] = (),
         unlabelled: bool = False,
     ) -> tuple[Design, Frame]:
@@ -134,6 +135,8 @@ class Prepared:
             With the columns of the predictors, and those of trials, bounds and known errors.
         groups : collection of str, optional
             The groups whose effects count, see `DesignBuilder.build`; all of them if left out.
+        without_labels : collection of str
+            Groups among them whose grouping columns are not read.
         also : sequence of str
             Further columns to read.
         unlabelled : bool
@@ -151,7 +154,7 @@ class Prepared:
             replace(p, groups=tuple(g for g in p.groups if groups is None or g.name in groups))
             for p in formula.predictors
         ]
-        names = [name for p in predictors for name in predictor_columns(p)]
+        names = [name for p in predictors for name in predictor_columns(p, without_labels)]
         names = list(dict.fromkeys([*names, *known_columns(response), *also]))
         labels = set(names) - columns_of_both_sides(formula)
         frame = read_frame(
@@ -163,7 +166,7 @@ class Prepared:
         )
         frame = self._with_labels(frame)
         with jax.enable_x64(True):
-            design = self.builder.build(frame, groups)
+            design = self.builder.build(frame, groups, without_labels)
         unseen = design.data.get("by", np.zeros(0)) < 0
         if unseen.any():
             found = pd.Series(frame.columns[self.spec.by])[unseen].astype(str)

@@ -8,7 +8,7 @@ To add a function of the response such as ``truncated(y, lower, upper)``, list i
 `functions`; `bayesmm.response` says what it means.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -116,11 +116,22 @@ def optional_columns(response: Response) -> set[str]:
     return columns.difference(*(columns_of_expression(text) for text in others))
 
 
-def predictor_columns(predictor: Predictor) -> tuple[str, ...]:
-    """Return the columns that a predictor uses, those of its population part first."""
+def predictor_columns(
+    predictor: Predictor, without_labels: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return the columns that a predictor uses, those of its population part first.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Population part and group terms.
+    without_labels : collection of str
+        Groups whose grouping columns are left out.
+    """
     names = list(columns_of(predictor.common))
     for group in predictor.groups:
-        names += [*columns_of(group.effects), *group.factors]
+        factors = () if group.name in without_labels else group.factors
+        names += [*columns_of(group.effects), *factors]
     return tuple(dict.fromkeys(names))
 
 

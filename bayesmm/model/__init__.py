@@ -5,6 +5,7 @@ from bayesmm.model.marginal import Marginal, cross_products, is_gaussian
 from bayesmm.model.plan import Plan, find_factors, make_plan
 from bayesmm.model.predictor import (
     distribution,
+    family_values,
     linear_predictor,
     linear_predictors,
     log_likelihood,
@@ -31,6 +32,7 @@ __all__ = [
     "collect",
     "cross_products",
     "distribution",
+    "family_values",
     "find_factors",
     "is_gaussian",
     "linear_predictor",

@@ -1,11 +1,12 @@
 """Predictions for rows of clusters that the model knows, and of clusters that it has not seen.
 
 Functions here work on a `Prepared` model and the arrays of its posterior; `Fit.predict` labels
-what they return. `condition` adds a few responses to what is known, `clusters` says which cluster
-each row is of, `effects` what its effects are in every posterior draw, and `rows` what follows for
-the rows.
+what they return. `asked` reads the rows. `condition` adds a few responses to what is known,
+`clusters` says which cluster each row is of, `effects` what its effects are in every posterior
+draw, and `rows` what follows for the rows; `marginal` averages over the distribution of clusters.
 """
 
+from bayesmm.predict.asked import Asked, Known, Scope, ask
 from bayesmm.predict.clusters import Clusters, find_clusters, refuse_new
 from bayesmm.predict.condition import Conditioned, condition
 from bayesmm.predict.effects import NEW_LEVELS, Effects, covariance_root
@@ -14,9 +15,13 @@ from bayesmm.predict.rows import KINDS, name_of_linear, predict_rows, summarised
 __all__ = [
     "KINDS",
     "NEW_LEVELS",
+    "Asked",
     "Clusters",
     "Conditioned",
     "Effects",
+    "Known",
+    "Scope",
+    "ask",
     "condition",
     "covariance_root",
     "find_clusters",

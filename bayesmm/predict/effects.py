@@ -34,6 +34,8 @@ class Effects:
     given : mapping of str to numpy.ndarray
         By variable: effects of clusters that follow those of the fit in the grouping's numbers,
         shape (draws, clusters, effects).
+    averaged : frozenset of str
+        Groupings whose clusters are averaged over: they have a distribution, and no clusters.
     """
 
     quantities: Mapping[str, np.ndarray]
@@ -41,6 +43,7 @@ class Effects:
     new_levels: str
     seed: int
     given: Mapping[str, np.ndarray] = field(default_factory=dict)
+    averaged: frozenset[str] = frozenset()
 
     def of(self, group: GroupLayout, numbers: np.ndarray) -> np.ndarray:
         """Return the effects of some clusters, shape (draws, clusters, effects).

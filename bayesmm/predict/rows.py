@@ -25,27 +25,33 @@ from bayesmm.families import Family
 from bayesmm.layout import PredictorLayout
 from bayesmm.model import distribution, linear_predictors, predictor_values
 from bayesmm.predict.effects import Effects
+from bayesmm.predict.marginal import marginal_mean
 
 type Layout = tuple[PredictorLayout, ...]
 
 
-def _linpred(family: Family, layout: Layout, design: Design, draw: Mapping, key) -> dict:
-    del family, key
+def _linpred(family, layout: Layout, design: Design, draw: Mapping, key, averaged) -> dict:
+    del family, key, averaged  # effects that are averaged over have a mean of 0
     found = linear_predictors(layout, design, draw)
     return {name_of_linear(parameter): eta for parameter, eta in found.items()}
 
 
-def _mean(family: Family, layout: Layout, design: Design, draw: Mapping, key) -> dict:
+def _mean(family: Family, layout: Layout, design: Design, draw: Mapping, key, averaged) -> dict:
     del key
-    mean = jnp.asarray(family.mean(predictor_values(family, layout, design, draw)))
+    if averaged:
+        mean = marginal_mean(family, layout, design, draw, averaged)
+    else:
+        mean = jnp.asarray(family.mean(predictor_values(family, layout, design, draw)))
     return {"mean": mean if mean.ndim else jnp.broadcast_to(mean, (design.rows,))}
 
 
-def _response(family: Family, layout: Layout, design: Design, draw: Mapping, key) -> dict:
+def _response(family: Family, layout: Layout, design: Design, draw: Mapping, key, averaged) -> dict:
+    del averaged
     return {"response": distribution(family, layout, design, draw).sample(key)}
 
 
-#: What can be predicted: from one posterior draw to values for every row, by name.
+#: What can be predicted: from one posterior draw to values for every row, by name. The last
+#: argument is the groups that are averaged over.
 KINDS: dict[str, Callable[..., dict[str, jax.Array]]] = {
     "linpred": _linpred,
     "mean": _mean,
@@ -77,7 +83,8 @@ def predict_rows(
     design : Design
         The rows. The index of its groups is not looked at.
     effects : Effects
-        The group effects of their clusters; a group without clusters has no effect.
+        The group effects of their clusters; a group without clusters has no effect, or is averaged
+        over.
     kind : str
         One of `KINDS`.
     seed : int
@@ -102,6 +109,7 @@ def predict_rows(
     order = _by_cluster(effects, design.rows)
     chunks = [order[start : start + step] for start in range(0, design.rows, step)]
     tables = _tables(effects, chunks)
+    averaged = tuple(sorted(effects.averaged))
     use_compilation_cache()
     places: dict[str, np.ndarray] = {}
     lock = threading.Lock()
@@ -114,7 +122,7 @@ def predict_rows(
             padded = np.concatenate([rows, np.repeat(rows[-1:], step - len(rows))])
             part, values = _of_chunk(take(design, padded), layout, effects, padded, tables)
             keys = jax.random.split(jax.random.fold_in(key, number), draws)
-            found = _evaluate(population, values, part, keys, family, layout, kind)
+            found = _evaluate(population, values, part, keys, family, layout, kind, averaged)
             for name, array in found.items():
                 kept = np.asarray(array)[:, : len(rows)]
                 kept = kept if probability is None else summarised(kept, probability)
@@ -177,11 +185,18 @@ def _of_chunk(
     return replace(part, predictors=tuple(predictors), y=None, weights=None), values
 
 
-@partial(jax.jit, static_argnums=(4, 5, 6))
+@partial(jax.jit, static_argnums=(4, 5, 6, 7))
 def _evaluate(
-    population: Any, effects: Any, design: Design, keys, family: Family, layout: Layout, kind: str
+    population: Any,
+    effects: Any,
+    design: Design,
+    keys,
+    family: Family,
+    layout: Layout,
+    kind: str,
+    averaged: tuple[str, ...],
 ):
     def one(population, effects, key):
-        return KINDS[kind](family, layout, design, {**population, **effects}, key)
+        return KINDS[kind](family, layout, design, {**population, **effects}, key, averaged)
 
     return jax.vmap(one)(population, effects, keys)

@@ -1,22 +1,21 @@
 """Predictions as a `DataTree`: what was asked is checked here, and what comes back is labelled."""
 
 from collections.abc import Collection
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from bayesmm.errors import BayesmmError, did_you_mean, listing
-from bayesmm.formula import Response, response_columns
 from bayesmm.predict import (
     KINDS,
     NEW_LEVELS,
-    Effects,
+    Asked,
+    Known,
+    Scope,
+    ask,
     condition,
-    find_clusters,
     predict_rows,
-    refuse_new,
 )
 from bayesmm.prepare import Prepared
 from bayesmm.results.convert import column_dataset, creation_attrs, response_dataset
@@ -37,46 +36,40 @@ def predictions(
     seed: int,
 ) -> xr.DataTree:
     """Return predictions, labelled; see `Fit.predict` for the parameters."""
-    spec = prepared.spec
-    kept = check_arguments(spec, kind, group_effects, new_levels, summary)
-    quantities, given, groupings = flat(posterior), {}, {}
-    attrs: dict[str, Any] = {"seed": seed}
-    columns = spec.family.response.columns and spec.family.response.integer and kind != "linpred"
-    if newdata is None:
-        frame = prepared.frame
-        design = prepared.builder.build(frame, kept)
-        trials = prepared.response.data.get("trials")
-    else:
-        # Of a multinomial response the trials are the sum of its columns.
-        also = response_columns(cast(Response, spec.formula.response)) if columns else ()
-        design, frame = prepared.rows_of(
-            newdata, groups=kept, also=also, unlabelled=new_levels != "error"
-        )
-        trials = frame.columns[list(also)].sum(axis=1).to_numpy(float) if columns else None
-    if columns:
-        design = replace(design, data={**design.data, "trials": trials})
+    kept = check_arguments(prepared.spec, kind, group_effects, new_levels, summary)
+    known, attrs = Known(flat(posterior)), {"seed": seed}
     if condition_on is not None:
         if newdata is None or not kept:
             what = "newdata, the rows to predict" if newdata is None else "group effects"
             raise BayesmmError(f"condition_on= tells of new clusters: it needs {what}.")
-        found = condition(prepared, quantities, condition_on, seed)
-        quantities, given, groupings = found.quantities, found.given, found.groupings
+        # What is wrong with the rows is said before integrals are compiled.
+        ask(prepared, known, newdata, Scope(kept, new_levels="population"))
+        found = condition(prepared, known.quantities, condition_on, seed)
+        known = Known(found.quantities, found.given, found.groupings)
         attrs |= {"pareto_k": found.pareto_k, "effective_draws": found.effective}
-    clusters = {
-        grouping.name: find_clusters(groupings.get(grouping.name, grouping), frame.columns)
-        for grouping in spec.schema.groupings
-        if grouping.name in kept
-    }
-    if new_levels == "error":
-        for of_grouping in clusters.values():
-            refuse_new(of_grouping)
+    scope = Scope(kept, new_levels=new_levels)
+    asked = ask(prepared, known, newdata, scope, seed=seed, responses=kind != "linpred")
+    return labelled(prepared, posterior, asked, kind=kind, summary=summary, attrs=attrs)
+
+
+def labelled(
+    prepared: Prepared,
+    posterior: xr.Dataset,
+    asked: Asked,
+    *,
+    kind: str,
+    summary: bool,
+    attrs: dict[str, Any],
+) -> xr.DataTree:
+    """Predict for rows, and label what comes of it."""
+    spec = prepared.spec
     values = predict_rows(
         spec.family,
         spec.layout,
-        design,
-        Effects(quantities, clusters, new_levels, seed, given),
+        asked.design,
+        asked.effects,
         kind=kind,
-        seed=seed,
+        seed=asked.effects.seed,
         probability=interval_probability() if summary else None,
     )
     if summary:
@@ -86,13 +79,14 @@ def predictions(
         sample = {name: posterior[name].to_numpy() for name in ("chain", "draw")}
         leading = (posterior.sizes["chain"], posterior.sizes["draw"])
     shaped = {name: v.reshape(*leading, *v.shape[1:]) for name, v in values.items()}
+    index = asked.frame.index
     if kind == "response" and not summary:
-        labelled = response_dataset(prepared, shaped["response"], sample, frame.index)
+        found = response_dataset(prepared, shaped["response"], sample, index)
     else:
-        labelled = _dataset(spec, shaped, sample, frame.index)
-    labelled.attrs.update(creation_attrs() | attrs)
+        found = _dataset(spec, shaped, sample, index)
+    found.attrs.update(creation_attrs() | attrs)
     return xr.DataTree.from_dict(
-        {"predictions": labelled, "predictions_constant_data": column_dataset(frame)}
+        {"predictions": found, "predictions_constant_data": column_dataset(asked.frame)}
     )
 
 
@@ -113,21 +107,27 @@ def check_arguments(
         )
     if not isinstance(summary, bool):
         raise BayesmmError(f"summary={summary!r}: write True or False.")
-    groups = list(dict.fromkeys(g.name for p in spec.layout for g in p.groups))
-    if group_effects is None:
-        return tuple(groups)
-    asked = (group_effects,) if isinstance(group_effects, str) else tuple(group_effects)
-    for name in asked:
-        if name not in groups:
-            raise BayesmmError(
-                f"group_effects={group_effects!r}: the model has no group {name!r}."
-                f"{did_you_mean(str(name), groups)} Its groups are {listing(groups)}."
-            )
-    if not asked and new_levels != "error":
+    asked = check_groups(spec, "group_effects", group_effects)
+    if group_effects is not None and not asked and new_levels != "error":
         raise BayesmmError(
             f"new_levels={new_levels!r} says what new clusters are like, and group_effects=() "
             "leaves clusters out. Leave one of the two out."
         )
+    return asked
+
+
+def check_groups(spec: ModelSpec, argument: str, wanted: Any) -> tuple[str, ...]:
+    """Return the groups that an argument names; all of them where it is left out."""
+    groups = list(dict.fromkeys(g.name for p in spec.layout for g in p.groups))
+    if wanted is None:
+        return tuple(groups)
+    asked = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    for name in asked:
+        if name not in groups:
+            raise BayesmmError(
+                f"{argument}={wanted!r}: the model has no group {name!r}."
+                f"{did_you_mean(str(name), groups)} Its groups are {listing(groups)}."
+            )
     return asked
 
 

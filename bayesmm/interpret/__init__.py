@@ -1,0 +1,5 @@
+"""What a fit means: predictions averaged and compared, hypotheses, and where variance comes from.
+
+Functions here take a `Fit` and return tidy tables, or the draws behind them. Everything that they
+say of rows comes from `Fit.predict`'s own path; a further function is a file here.
+"""
