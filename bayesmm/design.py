@@ -180,6 +180,7 @@ class DesignBuilder:
         frame: Frame,
         groups: Container[str] | None = None,
         without_labels: Collection[str] = (),
+        along: str | None = None,
     ) -> Design:
         """Return the design of other rows, with the levels and transforms of the training data.
 
@@ -195,11 +196,18 @@ class DesignBuilder:
             there. All of them if left out.
         without_labels : collection of str
             Groups among them whose grouping columns need not be there: their index is 0.
+        along : str, optional
+            A column of numbers: the derivatives of all columns by it are returned instead.
         """
         kept = [g.name for g in self.schema.groupings if groups is None or g.name in groups]
         texts = [p.common for p in self._predictors]
         texts += [t.effects for p in self._predictors for t in p.groups if t.name in kept]
-        evaluated = {text: self._terms[text].transform(frame.columns) for text in texts}
+        evaluated = {
+            text: self._terms[text].differentiate(frame.columns, along)
+            if along
+            else self._terms[text].transform(frame.columns)
+            for text in texts
+        }
         _check_finite(evaluated, frame.index)
         return self._assemble(frame, evaluated, None, kept, without_labels)
 

@@ -12,6 +12,7 @@ The way of a text through the package, one module for each step:
 `expression`            what came through: expressions that can be evaluated
 `algebra`, `parts`      ``a*b + (x | g)`` as a plain list of terms and group terms
 `parse`                 both sides together: `parse`, `Formula`
+`derivative`            how fast an expression changes with a column, for slopes
 `coding`, `terms`       the columns of a matrix: contrasts of factors, remembered transforms
 ======================  ==========================================================================
 

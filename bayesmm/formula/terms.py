@@ -19,6 +19,7 @@ from formulae.categorical import Treatment
 from bayesmm.errors import DataError, FormulaError
 from bayesmm.formula.algebra import Term, expand_text
 from bayesmm.formula.coding import Factor, TermCoding, choose_codings
+from bayesmm.formula.derivative import derivative
 from bayesmm.formula.expression import Expression, State, evaluate_safely
 from bayesmm.formula.functions import Coded, check_functions, numbers
 from bayesmm.formula.parse import expression_of
@@ -121,8 +122,30 @@ class Terms:
             raise RuntimeError("Terms.transform() was called before Terms.fit()")
         return self._columns(frame)
 
-    def _columns(self, frame: pd.DataFrame) -> Columns:
+    def differentiate(self, frame: pd.DataFrame, column: str) -> Columns:
+        """Return the derivatives of the columns of new rows by a column of numbers.
+
+        Raises
+        ------
+        DataError
+            As `transform`; also where a term reads the column as a factor.
+        """
+        if self._codings is None:
+            raise RuntimeError("Terms.differentiate() was called before Terms.fit()")
+        return self._columns(frame, along=column)
+
+    def _columns(self, frame: pd.DataFrame, along: str | None = None) -> Columns:
         n = len(frame)
+        slopes: dict[int, np.ndarray] = {}
+        for i, part in enumerate(self._parts if along else []):
+            if i in self._factors and along in part.columns:
+                raise DataError(
+                    f"{part.label!r} reads {along!r} as a factor, which has no slope: "
+                    "bm.comparisons() compares its levels"
+                )
+            slope = derivative(part, frame, self._state, along) if along else None
+            if slope is not None:
+                slopes[i] = slope.reshape(n, -1)
         values = [
             _column(part, evaluate_safely(part, frame, self._state), n, i in self._factors)
             for i, part in enumerate(self._parts)
@@ -132,7 +155,7 @@ class Terms:
         labels: list[str] = []
         terms: list[str] = []
         if self._intercept:
-            blocks.append(np.ones((n, 1)))
+            blocks.append(np.zeros((n, 1)) if along else np.ones((n, 1)))
             labels.append("Intercept")
             terms.append("Intercept")
         for coding in self._codings or []:
@@ -151,7 +174,14 @@ class Terms:
                     f"{self.text!r} stands for more than {MAX_COLUMNS:,} columns: the term "
                     f"{self._terms[coding.owner].label!r} alone has {width:,}"
                 )
-            blocks.append(_interaction(pieces))
+            block = _interaction(pieces)
+            if along:
+                # The product rule: one factor at a time is replaced by its derivative.
+                block = np.zeros_like(block)
+                for k, part in enumerate(coding.parts):
+                    if part in slopes:
+                        block += _interaction([*pieces[:k], (slopes[part], None), *pieces[k + 1 :]])
+            blocks.append(block)
             labels += [":".join(chosen) for chosen in product(*names)]
             terms += [":".join(self._parts[part].label for part in coding.parts)] * width
         matrix = np.concatenate(blocks, axis=1) if blocks else np.empty((n, 0))
@@ -161,15 +191,19 @@ class Terms:
             tuple(labels),
             tuple(terms),
             MappingProxyType(factors),
-            self._offset(frame),
+            self._offset(frame, along),
         )
 
-    def _offset(self, frame: pd.DataFrame) -> np.ndarray | None:
+    def _offset(self, frame: pd.DataFrame, along: str | None = None) -> np.ndarray | None:
         if not self._offsets:
             return None
         total = np.zeros(len(frame))
         for part in self._offsets:
-            value = evaluate_safely(part, frame, self._state)
+            if along:
+                value = derivative(part, frame, self._state, along)
+                value = 0.0 if value is None else value
+            else:
+                value = evaluate_safely(part, frame, self._state)
             if not isinstance(value, (int, float)):
                 column = _column(part, value, len(frame))
                 if isinstance(column, Coded) or column.shape[1] != 1:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bayesmm.design import Design, take
 from bayesmm.formula import Response, response_columns
-from bayesmm.predict.clusters import find_clusters, refuse_new
+from bayesmm.predict.clusters import Clusters, find_clusters, refuse_new
 from bayesmm.predict.effects import Effects
 from bayesmm.predict.marginal import check_means
 from bayesmm.prepare import Prepared
@@ -30,11 +30,14 @@ class Scope:
         The groups that are averaged over.
     new_levels : str
         What becomes of a cluster that the model has not seen.
+    new : tuple of str
+        The groups of which all rows are of one new cluster.
     """
 
     kept: tuple[str, ...] = ()
     averaged: tuple[str, ...] = ()
     new_levels: str = "error"
+    new: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,14 @@ class Asked:
         The columns that were used.
     effects : Effects
         Of their clusters.
+    slope : Design, optional
+        Derivatives of the design's columns by a column of the data.
     """
 
     design: Design
     frame: Frame
     effects: Effects
+    slope: Design | None = None
 
     def part(self, rows: np.ndarray) -> "Asked":
         """Return some of the rows."""
@@ -83,7 +89,9 @@ class Asked:
         frame = replace(
             self.frame, columns=self.frame.columns.iloc[rows], index=self.frame.index[rows]
         )
-        return Asked(take(self.design, rows), frame, replace(self.effects, clusters=clusters))
+        slope = None if self.slope is None else take(self.slope, rows)
+        effects = replace(self.effects, clusters=clusters)
+        return Asked(take(self.design, rows), frame, effects, slope)
 
 
 def ask(
@@ -94,6 +102,7 @@ def ask(
     *,
     seed: int = 0,
     responses: bool = True,
+    along: str | None = None,
 ) -> Asked:
     """Read the rows that are asked about.
 
@@ -112,6 +121,8 @@ def ask(
     responses : bool
         Whether the scale is the response's: for counts of several columns their total is then
         needed.
+    along : str, optional
+        A column of numbers: derivatives by it are asked for too.
 
     Raises
     ------
@@ -122,19 +133,20 @@ def ask(
     """
     spec = prepared.spec
     check_means(spec.family, spec.layout, scope.averaged)
-    groups = (*scope.kept, *scope.averaged)
+    groups = (*scope.kept, *scope.averaged, *scope.new)
+    without_labels = (*scope.averaged, *scope.new)
     # Of a multinomial response the trials are the sum of its columns.
     columns = spec.family.response.columns and spec.family.response.integer and responses
     if newdata is None:
         frame = prepared.frame
-        design = prepared.builder.build(frame, groups, scope.averaged)
+        design = prepared.builder.build(frame, groups, without_labels)
         trials = prepared.response.data.get("trials")
     else:
         also = response_columns(cast(Response, spec.formula.response)) if columns else ()
         design, frame = prepared.rows_of(
             newdata,
             groups=groups,
-            without_labels=scope.averaged,
+            without_labels=without_labels,
             also=also,
             unlabelled=scope.new_levels != "error",
         )
@@ -146,10 +158,19 @@ def ask(
         for grouping in spec.schema.groupings
         if grouping.name in scope.kept
     }
-    if scope.new_levels == "error":
+    rows = len(frame.index)
+    for name in scope.new:
+        grouping = spec.schema.grouping(name)
+        index = np.full(rows, len(grouping.cells))
+        clusters[name] = Clusters(grouping, index, (("new",) * len(grouping.factors),))
+    if scope.new_levels == "error" and not scope.new:
         for found in clusters.values():
             refuse_new(found)
+    new_levels = "sample" if scope.new else scope.new_levels
     effects = Effects(
-        known.quantities, clusters, scope.new_levels, seed, known.given, frozenset(scope.averaged)
+        known.quantities, clusters, new_levels, seed, known.given, frozenset(scope.averaged)
     )
-    return Asked(design, frame, effects)
+    slope = None
+    if along is not None:
+        slope = prepared.builder.build(frame, groups, without_labels, along)
+    return Asked(design, frame, effects, slope)

@@ -73,6 +73,7 @@ def predict_rows(
     kind: str,
     seed: int,
     probability: float | None = None,
+    along: Design | None = None,
 ) -> dict[str, np.ndarray]:
     """Return predictions for every row.
 
@@ -91,11 +92,14 @@ def predict_rows(
         For responses.
     probability : float, optional
         Summaries instead of draws, with equal-tailed intervals of this probability.
+    along : Design, optional
+        Derivatives of the design's columns: with them, those of every prediction are returned too.
 
     Returns
     -------
     dict of str to numpy.ndarray
         By name, shape (draws, rows, ...), or (4, rows, ...) for mean, sd and the interval.
+        Derivatives are called ``slope_<name>``.
     """
     population = {
         name: values
@@ -121,8 +125,11 @@ def predict_rows(
             rows = chunks[number]
             padded = np.concatenate([rows, np.repeat(rows[-1:], step - len(rows))])
             part, values = _of_chunk(take(design, padded), layout, effects, padded, tables)
+            tangent = None if along is None else _columns_of(take(along, padded))
             keys = jax.random.split(jax.random.fold_in(key, number), draws)
-            found = _evaluate(population, values, part, keys, family, layout, kind, averaged)
+            found = _evaluate(
+                population, values, part, keys, tangent, family, layout, kind, averaged
+            )
             for name, array in found.items():
                 kept = np.asarray(array)[:, : len(rows)]
                 kept = kept if probability is None else summarised(kept, probability)
@@ -153,11 +160,15 @@ def _by_cluster(effects: Effects, rows: int) -> np.ndarray:
 
 
 def _tables(effects: Effects, chunks: Sequence[np.ndarray]) -> dict[str, int]:
-    """How many clusters of each grouping a chunk has at most."""
-    return {
+    """How many clusters of each grouping a chunk has at most, to the next power of 2.
+
+    The shapes, and so the compiled program, are then those of other rows with about as many.
+    """
+    most = {
         name: max(len(np.unique(clusters.index[rows])) for rows in chunks)
         for name, clusters in effects.clusters.items()
     }
+    return {name: 1 << (count - 1).bit_length() for name, count in most.items()}
 
 
 def _of_chunk(
@@ -185,18 +196,51 @@ def _of_chunk(
     return replace(part, predictors=tuple(predictors), y=None, weights=None), values
 
 
-@partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _columns_of(design: Design) -> list[dict[str, Any]]:
+    """What of a design can have a derivative by a column of the data."""
+    return [
+        {"X": p.X, "offset": p.offset, "groups": [group.columns for group in p.groups]}
+        for p in design.predictors
+    ]
+
+
+def _shifted(design: Design, direction: list[dict[str, Any]], step) -> Design:
+    predictors = [
+        replace(
+            p,
+            X=p.X + step * d["X"],
+            offset=p.offset + step * d["offset"],
+            groups=tuple(
+                replace(group, columns=group.columns + step * columns)
+                for group, columns in zip(p.groups, d["groups"], strict=True)
+            ),
+        )
+        for p, d in zip(design.predictors, direction, strict=True)
+    ]
+    return replace(design, predictors=tuple(predictors))
+
+
+@partial(jax.jit, static_argnums=(5, 6, 7, 8))
 def _evaluate(
     population: Any,
     effects: Any,
     design: Design,
     keys,
+    direction: list[dict[str, Any]] | None,
     family: Family,
     layout: Layout,
     kind: str,
     averaged: tuple[str, ...],
 ):
     def one(population, effects, key):
-        return KINDS[kind](family, layout, design, {**population, **effects}, key, averaged)
+        def at(step):
+            moved = design if direction is None else _shifted(design, direction, step)
+            return KINDS[kind](family, layout, moved, {**population, **effects}, key, averaged)
+
+        if direction is None:
+            return at(0.0)
+        # Rows are independent: one direction gives the derivative of each.
+        found, slopes = jax.jvp(at, (0.0,), (1.0,))
+        return {**found, **{f"slope_{name}": slope for name, slope in slopes.items()}}
 
     return jax.vmap(one)(population, effects, keys)
