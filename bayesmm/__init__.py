@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bayesmm.distributions import HalfStudentT
     from bayesmm.engines import IMH, NUTS
     from bayesmm.families import Family, Parameter
+    from bayesmm.interpret import comparisons, datagrid, hypothesis, predictions, slopes
     from bayesmm.plots import plot_caterpillar, plot_sbc
     from bayesmm.priors import LKJ
     from bayesmm.results import Fit, load, marginal_mean, sbc, structural_zeros
@@ -39,6 +40,11 @@ _HOMES = {
     "NUTS": "bayesmm.engines",
     "Family": "bayesmm.families",
     "Parameter": "bayesmm.families",
+    "comparisons": "bayesmm.interpret",
+    "datagrid": "bayesmm.interpret",
+    "hypothesis": "bayesmm.interpret",
+    "predictions": "bayesmm.interpret",
+    "slopes": "bayesmm.interpret",
     "plot_caterpillar": "bayesmm.plots",
     "plot_sbc": "bayesmm.plots",
     "LKJ": "bayesmm.priors",
@@ -67,14 +73,19 @@ __all__ = [
     "Parameter",
     "PriorError",
     "SamplerError",
+    "comparisons",
+    "datagrid",
     "datasets",
     "families",
     "fit",
+    "hypothesis",
     "load",
     "marginal_mean",
     "plot_caterpillar",
     "plot_sbc",
+    "predictions",
     "sbc",
+    "slopes",
     "structural_zeros",
 ]
 

@@ -175,6 +175,11 @@ class DesignBuilder:
         _check_ranks(self.layout, [X[counted] for X in populations])
         return self._assemble(frame, evaluated, response), response
 
+    @property
+    def coded(self) -> set[str]:
+        """The columns that enter as factors, known after `train`."""
+        return {name for terms in self._terms.values() for name in terms.coded}
+
     def build(
         self,
         frame: Frame,

@@ -74,6 +74,11 @@ class Prepared:
         )
 
     @property
+    def response_text(self) -> Response:
+        """The left-hand side of the formula."""
+        return cast(Response, self.spec.formula.response)  # one without was refused
+
+    @property
     def numbers_per_draw(self) -> int:
         """How many numbers the density of all rows holds for one draw, within a factor of a few."""
         family, response = self.spec.family, self.response
@@ -102,7 +107,7 @@ class Prepared:
         NewLevelsError
             For a level of a group that the model has not seen.
         """
-        response = cast(Response, self.spec.formula.response)  # one without was refused
+        response = self.response_text
         own = response_columns(replace(response, additions=()))
         given = set(own) <= set(column_names(newdata))
         design, frame = self.rows_of(newdata, also=own if given else ())
@@ -148,8 +153,7 @@ class Prepared:
             For a missing column or value, a column of another kind than the model was fitted to,
             or a level of a predictor that the model has not seen.
         """
-        formula = self.spec.formula
-        response = cast(Response, formula.response)
+        formula, response = self.spec.formula, self.response_text
         predictors = [
             replace(p, groups=tuple(g for g in p.groups if groups is None or g.name in groups))
             for p in formula.predictors

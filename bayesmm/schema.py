@@ -226,6 +226,13 @@ def column_names(data: Any) -> list[str]:
     return list(_narwhals_frame(data).columns)
 
 
+def as_pandas(data: Any) -> pd.DataFrame:
+    """Return a copy of a dataframe (pandas, polars, pyarrow) as pandas, its index kept."""
+    if isinstance(data, pd.DataFrame):
+        return _narwhals_frame(data).to_native().copy()
+    return _narwhals_frame(data).to_pandas()
+
+
 def read_schema(frame: Frame, groups: Iterable[tuple[str, ...]]) -> Schema:
     """Return the schema of a training frame: kinds and levels of its columns and groups.
 

@@ -86,6 +86,11 @@ class Terms:
         self._factors: dict[int, Factor] = {}
         self._codings: list[TermCoding] | None = None
 
+    @property
+    def coded(self) -> set[str]:
+        """The columns that were read as factors, known after `fit`."""
+        return {name for i in self._factors for name in self._parts[i].columns}
+
     def fit(self, frame: pd.DataFrame) -> Columns:
         """Learn levels and transforms from the training data, and return its columns.
 

@@ -5,13 +5,13 @@ Training rows and new rows, of known clusters, new ones and none, come through `
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from bayesmm.design import Design, take
-from bayesmm.formula import Response, response_columns
-from bayesmm.predict.clusters import Clusters, find_clusters, refuse_new
+from bayesmm.formula import response_columns
+from bayesmm.predict.clusters import REMEDY, Clusters, find_clusters, refuse_new
 from bayesmm.predict.effects import Effects
 from bayesmm.predict.marginal import check_means
 from bayesmm.prepare import Prepared
@@ -32,12 +32,15 @@ class Scope:
         What becomes of a cluster that the model has not seen.
     new : tuple of str
         The groups of which all rows are of one new cluster.
+    remedy : str
+        What to say to whoever asks about clusters that the model has not seen.
     """
 
     kept: tuple[str, ...] = ()
     averaged: tuple[str, ...] = ()
     new_levels: str = "error"
     new: tuple[str, ...] = ()
+    remedy: str = REMEDY
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def ask(
         design = prepared.builder.build(frame, groups, without_labels)
         trials = prepared.response.data.get("trials")
     else:
-        also = response_columns(cast(Response, spec.formula.response)) if columns else ()
+        also = response_columns(prepared.response_text) if columns else ()
         design, frame = prepared.rows_of(
             newdata,
             groups=groups,
@@ -165,7 +168,7 @@ def ask(
         clusters[name] = Clusters(grouping, index, (("new",) * len(grouping.factors),))
     if scope.new_levels == "error" and not scope.new:
         for found in clusters.values():
-            refuse_new(found)
+            refuse_new(found, scope.remedy)
     new_levels = "sample" if scope.new else scope.new_levels
     effects = Effects(
         known.quantities, clusters, new_levels, seed, known.given, frozenset(scope.averaged)

@@ -14,6 +14,13 @@ import pandas as pd
 from bayesmm.errors import NewLevelsError, listing
 from bayesmm.schema import Grouping, Label, as_labels
 
+#: What to do about clusters that the model has not seen.
+REMEDY = (
+    "Say what they are: new_levels='sample' draws new clusters from their estimated distribution, "
+    "'population' takes the typical one, 'existing' one that was fitted; group_effects=() leaves "
+    "group effects out."
+)
+
 
 @dataclass(frozen=True)
 class Clusters:
@@ -77,7 +84,7 @@ def find_clusters(grouping: Grouping, frame: pd.DataFrame) -> Clusters:
     return Clusters(grouping, index, tuple(cells))
 
 
-def refuse_new(found: Clusters) -> None:
+def refuse_new(found: Clusters, remedy: str = REMEDY) -> None:
     """Refuse clusters that the model has not seen.
 
     Raises
@@ -96,8 +103,4 @@ def refuse_new(found: Clusters) -> None:
         )
     if len(labelled) < len(found.new):
         what.append(f"rows without a label in {name!r}")
-    raise NewLevelsError(
-        f"newdata has {', and '.join(what)}. Say what they are: new_levels='sample' draws new "
-        "clusters from their estimated distribution, 'population' takes the typical one, "
-        "'existing' one that was fitted; group_effects=() leaves group effects out."
-    )
+    raise NewLevelsError(f"newdata has {', and '.join(what)}. {remedy}")
