@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bayesmm.interpret import comparisons, datagrid, hypothesis, predictions, slopes
     from bayesmm.plots import plot_caterpillar, plot_sbc
     from bayesmm.priors import LKJ
-    from bayesmm.results import Fit, load, marginal_mean, sbc, structural_zeros
+    from bayesmm.results import Fit, load, loo_group, marginal_mean, sbc, structural_zeros
 
 _HOMES = {
     "Model": "bayesmm.api",
@@ -50,6 +50,7 @@ _HOMES = {
     "LKJ": "bayesmm.priors",
     "Fit": "bayesmm.results",
     "load": "bayesmm.results",
+    "loo_group": "bayesmm.results",
     "marginal_mean": "bayesmm.results",
     "sbc": "bayesmm.results",
     "structural_zeros": "bayesmm.results",
@@ -80,6 +81,7 @@ __all__ = [
     "fit",
     "hypothesis",
     "load",
+    "loo_group",
     "marginal_mean",
     "plot_caterpillar",
     "plot_sbc",

@@ -3,7 +3,8 @@
 Functions here work on a `Prepared` model and the arrays of its posterior; `Fit.predict` labels
 what they return. `asked` reads the rows. `condition` adds a few responses to what is known,
 `clusters` says which cluster each row is of, `effects` what its effects are in every posterior
-draw, and `rows` what follows for the rows; `marginal` averages over the distribution of clusters.
+draw, and `rows` what follows for the rows; `marginal` averages over the distribution of clusters,
+and `integrals` integrates the effects of new clusters out of the density of their rows.
 """
 
 from bayesmm.predict.asked import Asked, Known, Scope, ask

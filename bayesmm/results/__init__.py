@@ -1,6 +1,7 @@
 """Results: the fit and its accessors, tables, verdict, and files."""
 
 from bayesmm.results.fit import Fit, load
+from bayesmm.results.loo_group import loo_group
 from bayesmm.results.marginal import marginal_mean
 from bayesmm.results.ranks import Calibration
 from bayesmm.results.report import Problem, Report
@@ -13,6 +14,7 @@ __all__ = [
     "Problem",
     "Report",
     "load",
+    "loo_group",
     "marginal_mean",
     "sbc",
     "structural_zeros",

@@ -39,7 +39,7 @@ def loo(prepared: Prepared, idata: xr.DataTree, posterior: xr.Dataset, **kwargs)
         return arviz_stats.loo(idata, **kwargs)
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
     # ArviZ would find the relative efficiency anew for every chunk, from all of the posterior.
-    options = {"reff": _relative_efficiency(posterior), **kwargs, "pointwise": True}
+    options = {"reff": relative_efficiency(posterior), **kwargs, "pointwise": True}
     few = posterior[["Intercept"]] if "Intercept" in posterior else posterior
     rows = np.flatnonzero(telling(prepared))
     per_row = prepared.numbers_per_draw // len(prepared.response.values)
@@ -65,7 +65,7 @@ def loo(prepared: Prepared, idata: xr.DataTree, posterior: xr.Dataset, **kwargs)
     return _joined(parts, keep_pointwise=kwargs.get("pointwise"))
 
 
-def _relative_efficiency(posterior: xr.Dataset) -> float:
+def relative_efficiency(posterior: xr.Dataset) -> float:
     """Mean of ess / draws over all numbers of the posterior, as `arviz.loo` takes it."""
     from arviz_stats import ess
 

@@ -11,8 +11,10 @@ import scipy.stats as st
 import bayesmm as bm
 from bayesmm import chunks
 from bayesmm.predict import Clusters, covariance_root, find_clusters
+from bayesmm.predict.integrals import find_mode
 from bayesmm.schema import Grouping
 
+# `bayesmm.predict.condition` is the function of that name.
 condition_module = importlib.import_module("bayesmm.predict.condition")
 
 QUICK = {"draws": 250, "chains": 2, "warmup": 200, "seed": 3, "progress": False}
@@ -405,8 +407,11 @@ def test_the_mode_is_found_for_counts_far_from_the_typical_cluster(sd, mu, y):
         eta = jnp.log(mu) + sd * u[0]
         return y * eta - jnp.exp(eta) - 0.5 * u @ u
 
+    def expand(u):
+        return log_joint(u), jax.grad(log_joint)(u), -jax.hessian(log_joint)(u)
+
     with jax.enable_x64(True):
-        mode, root, log_det = condition_module._mode(log_joint, 1)
+        mode, root, log_det = find_mode(expand, 1)
     true = brentq(lambda u: sd * (y - mu * np.exp(sd * u)) - u, -5, 20)
     np.testing.assert_allclose(mode, [true], atol=1e-8)
     curvature = 1 + sd**2 * mu * np.exp(sd * true)
@@ -488,3 +493,12 @@ def test_unseen_levels_of_a_predictor_are_listed(small_data):
         fit.predict(pd.DataFrame({"f": ["a", "c"], "g": "h"}))
     with pytest.raises(bm.DataError, match="f"):
         fit.predict(pd.DataFrame({"f": [1, 2], "g": "h"}))
+
+
+def test_a_second_call_with_the_same_shapes_compiles_nothing(nested_fit, nested_data):
+    evaluate = importlib.import_module("bayesmm.predict.rows")._evaluate
+    for how in ({}, {"kind": "response", "summary": True}, {"new_levels": "sample"}):
+        nested_fit.predict(nested_data.head(12), seed=1, **how)
+        before = evaluate._cache_size()
+        nested_fit.predict(nested_data.tail(12), seed=2, **how)
+        assert evaluate._cache_size() == before
