@@ -27,8 +27,23 @@ if TYPE_CHECKING:
     from bayesmm.distributions import HalfStudentT
     from bayesmm.engines import IMH, NUTS
     from bayesmm.families import Family, Parameter
-    from bayesmm.interpret import comparisons, datagrid, hypothesis, predictions, slopes
-    from bayesmm.plots import plot_caterpillar, plot_sbc
+    from bayesmm.interpret import (
+        comparisons,
+        datagrid,
+        hypothesis,
+        icc,
+        predictions,
+        r2,
+        slopes,
+        variance_partition,
+    )
+    from bayesmm.plots import (
+        plot_caterpillar,
+        plot_comparisons,
+        plot_predictions,
+        plot_sbc,
+        plot_slopes,
+    )
     from bayesmm.priors import LKJ
     from bayesmm.results import Fit, load, loo_group, marginal_mean, sbc, structural_zeros
 
@@ -43,9 +58,15 @@ _HOMES = {
     "comparisons": "bayesmm.interpret",
     "datagrid": "bayesmm.interpret",
     "hypothesis": "bayesmm.interpret",
+    "icc": "bayesmm.interpret",
     "predictions": "bayesmm.interpret",
+    "r2": "bayesmm.interpret",
     "slopes": "bayesmm.interpret",
+    "variance_partition": "bayesmm.interpret",
     "plot_caterpillar": "bayesmm.plots",
+    "plot_comparisons": "bayesmm.plots",
+    "plot_predictions": "bayesmm.plots",
+    "plot_slopes": "bayesmm.plots",
     "plot_sbc": "bayesmm.plots",
     "LKJ": "bayesmm.priors",
     "Fit": "bayesmm.results",
@@ -80,15 +101,21 @@ __all__ = [
     "families",
     "fit",
     "hypothesis",
+    "icc",
     "load",
     "loo_group",
     "marginal_mean",
     "plot_caterpillar",
+    "plot_comparisons",
+    "plot_predictions",
     "plot_sbc",
+    "plot_slopes",
     "predictions",
+    "r2",
     "sbc",
     "slopes",
     "structural_zeros",
+    "variance_partition",
 ]
 
 

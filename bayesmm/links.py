@@ -74,6 +74,10 @@ class Link:
         mean and variance. None for links where only quadrature finds it.
     has_normal_mean : bool
         Whether there is such a mean at all.
+    latent_variance : float or None
+        Of links onto the unit interval: the variance of the distribution whose distribution
+        function `inverse` is, which a latent response varies by around the linear predictor. None
+        where it has none.
     """
 
     name: str
@@ -85,6 +89,7 @@ class Link:
     scales_response: bool = False
     normal_mean: Callable | None = field(default=None, repr=False)
     has_normal_mean: bool = True
+    latent_variance: float | None = None
 
     @property
     def is_identity(self) -> bool:
@@ -405,9 +410,35 @@ _ALL = (
         "above_one",
         normal_mean=_logm1_normal_mean,
     ),
-    Link("logit", _logit, jax.nn.sigmoid, _log_sigmoid, _log1m_sigmoid, "unit"),
-    Link("probit", ndtri, ndtr, _log_ndtr, _log1m_ndtr, "unit", normal_mean=_probit_normal_mean),
-    Link("cloglog", _cloglog, _inv_cloglog, _log_inv_cloglog, _log1m_inv_cloglog, "unit"),
+    Link(
+        "logit",
+        _logit,
+        jax.nn.sigmoid,
+        _log_sigmoid,
+        _log1m_sigmoid,
+        "unit",
+        latent_variance=math.pi**2 / 3.0,
+    ),
+    Link(
+        "probit",
+        ndtri,
+        ndtr,
+        _log_ndtr,
+        _log1m_ndtr,
+        "unit",
+        normal_mean=_probit_normal_mean,
+        latent_variance=1.0,
+    ),
+    Link(
+        "cloglog",
+        _cloglog,
+        _inv_cloglog,
+        _log_inv_cloglog,
+        _log1m_inv_cloglog,
+        "unit",
+        latent_variance=math.pi**2 / 6.0,
+    ),
+    # The Cauchy distribution has no variance.
     Link("cauchit", _cauchit, _inv_cauchit, _log_inv_cauchit, _log1m_inv_cauchit, "unit"),
     Link("logit_1_2", _logit_1_2, _inv_logit_1_2, _log_inv_logit_1_2, None, "one_two"),
 )

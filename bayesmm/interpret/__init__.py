@@ -8,6 +8,17 @@ from bayesmm.interpret.comparisons import comparisons
 from bayesmm.interpret.grid import datagrid
 from bayesmm.interpret.hypothesis import hypothesis
 from bayesmm.interpret.predictions import predictions
+from bayesmm.interpret.r2 import r2
 from bayesmm.interpret.slopes import slopes
+from bayesmm.interpret.variance import icc, variance_partition
 
-__all__ = ["comparisons", "datagrid", "hypothesis", "predictions", "slopes"]
+__all__ = [
+    "comparisons",
+    "datagrid",
+    "hypothesis",
+    "icc",
+    "predictions",
+    "r2",
+    "slopes",
+    "variance_partition",
+]
