@@ -67,7 +67,7 @@ def loo_group(fit: Fit, group: str | None = None, **kwargs):
 
     Notes
     -----
-    For the rows y_j of cluster j the log predictive density is
+    For the rows y_j of cluster j the log predictive density is::
 
         log p(y_j | y_-j) = log of the integral of p(y_j | theta, r) p(theta, r | y_-j),
 
