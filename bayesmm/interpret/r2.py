@@ -24,9 +24,9 @@ def r2(
     fit: Fit,
     newdata: Any = None,
     *,
-    draws: int | None = None,
     conf_level: float = 0.95,
-    return_draws: bool = False,
+    draws: bool = False,
+    ndraws: int | None = None,
 ) -> pd.DataFrame | xr.DataArray:
     """Return the Bayesian R2 of Gelman, Goodrich, Gabry and Vehtari (2019), through ArviZ.
 
@@ -36,12 +36,12 @@ def r2(
         The fit.
     newdata : dataframe, optional
         Rows of clusters that the model knows; those of the training data if left out.
-    draws : int, optional
-        How many posterior draws to use, spread evenly; all of them if left out.
     conf_level : float
         Probability of the equal-tailed intervals.
-    return_draws : bool
+    draws : bool
         Whether to return R2 in every draw instead of a table.
+    ndraws : int, optional
+        How many posterior draws to use, spread evenly; all of them if left out.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def r2(
         Two rows, named in ``kind``: ``estimate`` (the posterior median), ``std_error`` (the
         posterior sd), ``conf_low``, ``conf_high``.
     xarray.DataArray
-        With ``return_draws=True``: dims chain, draw, kind.
+        With ``draws=True``: dims chain, draw, kind.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def r2(
     --------
     >>> bm.r2(fit)
     """
-    asked = asking(fit, newdata, draws, conf_level, return_draws)
+    asked = asking(fit, newdata, conf_level, draws, ndraws)
     check_variance(asked.prepared.spec)
     own = asked.rows(Scope(kept=asked.groups, remedy=KNOWN))
     any_cluster = asked.rows(Scope(averaged=asked.groups))
@@ -92,7 +92,7 @@ def r2(
     given = asked.found(own, _r2)
     average = asked.found(any_cluster, _r2) if asked.groups else given
     values = np.concatenate([given, average], axis=1)
-    return asked.answer(values, "kind", KINDS, "r2" if return_draws else None)
+    return asked.answer(values, "kind", KINDS, "r2" if draws else None)
 
 
 def _r2(found: Moments) -> np.ndarray:

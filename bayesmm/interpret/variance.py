@@ -17,7 +17,7 @@ from bayesmm.families import Family
 from bayesmm.interpret.latent import is_threshold, latent_family
 from bayesmm.interpret.moments import Moments, Reduce, moments
 from bayesmm.interpret.tables import summary, table_of
-from bayesmm.interpret.variables import check_fit, rows_of
+from bayesmm.interpret.variables import check_conf_level, check_fit, rows_of
 from bayesmm.predict import Asked, Known, Scope, ask
 from bayesmm.prepare import Prepared
 from bayesmm.results import Fit
@@ -33,9 +33,9 @@ def variance_partition(
     fit: Fit,
     newdata: Any = None,
     *,
-    draws: int | None = None,
     conf_level: float = 0.95,
-    return_draws: bool = False,
+    draws: bool = False,
+    ndraws: int | None = None,
 ) -> pd.DataFrame | xr.DataArray:
     """Split the variance of the response into what predictors, clusters and chance contribute.
 
@@ -48,13 +48,13 @@ def variance_partition(
         The fit.
     newdata : dataframe, optional
         The rows; those of the training data if left out. Grouping columns need not be there.
-    draws : int, optional
-        How many posterior draws to use, spread evenly; all of them if left out. The time goes with
-        rows times draws: of 100,000 rows a few hundred draws say enough.
     conf_level : float
         Probability of the equal-tailed intervals.
-    return_draws : bool
+    draws : bool
         Whether to return the variances in every draw instead of a table.
+    ndraws : int, optional
+        How many posterior draws to use, spread evenly; all of them if left out. The time goes with
+        rows times draws: of 100,000 rows a few hundred draws say enough.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def variance_partition(
         ``std_error``, the posterior sd, ``conf_low``, ``conf_high``) and its share of the total
         (``share``, the median, ``share_low``, ``share_high``). Medians do not add up exactly.
     xarray.DataArray
-        With ``return_draws=True``: dims chain, draw, component. They add up to the total; shares
+        With ``draws=True``: dims chain, draw, component. They add up to the total; shares
         are ``found / found.sum("component")``.
 
     Raises
@@ -119,7 +119,7 @@ def variance_partition(
     >>> bm.variance_partition(fit)
     >>> bm.variance_partition(fit, bm.datagrid(fit, Days=[0]))  # of rows that are all alike
     """
-    asked = asking(fit, newdata, draws, conf_level, return_draws)
+    asked = asking(fit, newdata, conf_level, draws, ndraws)
     check_variance(asked.prepared.spec)
     taken = [name for name in asked.groups if name in (FIXED, SHARED, RESIDUAL)]
     if taken:
@@ -128,7 +128,7 @@ def variance_partition(
     names = (FIXED, *asked.groups, SHARED, RESIDUAL)
     if not asked.groups:
         names, values = (FIXED, RESIDUAL), values[:, [0, -1]]
-    found = asked.answer(values, "component", names, "variance" if return_draws else None)
+    found = asked.answer(values, "component", names, "variance" if draws else None)
     if isinstance(found, pd.DataFrame):
         share = summary(_shares(values), conf_level)
         return found.assign(share=share[0], share_low=share[2], share_high=share[3])
@@ -140,9 +140,9 @@ def icc(
     newdata: Any = None,
     *,
     scale: Literal["response", "latent"] = "response",
-    draws: int | None = None,
     conf_level: float = 0.95,
-    return_draws: bool = False,
+    draws: bool = False,
+    ndraws: int | None = None,
 ) -> pd.DataFrame | xr.DataArray:
     """Return the intraclass correlation of every grouping.
 
@@ -163,12 +163,12 @@ def icc(
         latter is known for normal residuals under an identity link, for 0 and 1 or successes of
         trials, and for ordered categories (``cumulative``), with the links logit (residual variance
         pi**2 / 3), probit (1) and cloglog (pi**2 / 6).
-    draws : int, optional
-        How many posterior draws to use, spread evenly; all of them if left out.
     conf_level : float
         Probability of the equal-tailed intervals.
-    return_draws : bool
+    draws : bool
         Whether to return the correlation in every draw instead of a table.
+    ndraws : int, optional
+        How many posterior draws to use, spread evenly; all of them if left out.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def icc(
         A row for each ``group``: ``estimate`` (the posterior median), ``std_error`` (the posterior
         sd), ``conf_low``, ``conf_high``.
     xarray.DataArray
-        With ``return_draws=True``: dims chain, draw, group.
+        With ``draws=True``: dims chain, draw, group.
 
     Raises
     ------
@@ -201,7 +201,7 @@ def icc(
         raise BayesmmError(
             f"scale={scale!r}: write one of {listing(SCALES)}.{did_you_mean(str(scale), SCALES)}"
         )
-    asked = asking(fit, newdata, draws, conf_level, return_draws)
+    asked = asking(fit, newdata, conf_level, draws, ndraws)
     spec = asked.prepared.spec
     if not asked.groups:
         raise BayesmmError(
@@ -215,7 +215,7 @@ def icc(
     rows = asked.rows(Scope(averaged=asked.groups))
     parts = asked.found(rows, _components, family)[:, 1:]
     values = _shares(parts)[:, : len(asked.groups)]
-    found = asked.answer(values, "group", asked.groups, "icc" if return_draws else None)
+    found = asked.answer(values, "group", asked.groups, "icc" if draws else None)
     found.attrs["scale"] = scale
     return found
 
@@ -303,7 +303,7 @@ class Asking:
         )
 
 
-def asking(fit: Any, newdata: Any, draws: Any, conf_level: Any, return_draws: Any) -> Asking:
+def asking(fit: Any, newdata: Any, conf_level: Any, draws: Any, ndraws: Any) -> Asking:
     """Check the arguments that the functions here and `r2` share.
 
     Raises
@@ -312,18 +312,14 @@ def asking(fit: Any, newdata: Any, draws: Any, conf_level: Any, return_draws: An
         For one that makes no sense.
     """
     prepared = check_fit(fit)
-    if isinstance(draws, bool):
+    if not isinstance(draws, bool):
         raise BayesmmError(
-            f"draws={draws}: write how many posterior draws to use, such as draws=500. "
-            "return_draws=True returns them."
+            f"draws={draws!r}: write True or False. How many posterior draws are used is ndraws=."
         )
-    if not isinstance(return_draws, bool):
-        raise BayesmmError(f"return_draws={return_draws!r}: write True or False.")
-    number = isinstance(conf_level, (int, float, np.number)) and not isinstance(conf_level, bool)
-    if not number or not 0 < conf_level < 1:
-        raise BayesmmError(f"conf_level={conf_level!r}: write a probability, such as 0.95.")
+    conf_level = check_conf_level(conf_level)
     rows = None if newdata is None else rows_of(prepared, newdata)
-    return Asking(prepared, thinned(fit.whole_posterior(), draws), rows, float(conf_level))
+    posterior = thinned(fit.whole_posterior(), ndraws, "ndraws")
+    return Asking(prepared, posterior, rows, conf_level)
 
 
 def check_variance(spec: ModelSpec) -> None:

@@ -7,7 +7,7 @@ from bayesmm.engines import whole_number
 from bayesmm.errors import SamplerError
 
 
-def thinned(posterior: xr.Dataset, draws: int | None) -> xr.Dataset:
+def thinned(posterior: xr.Dataset, draws: int | None, argument: str = "draws") -> xr.Dataset:
     """Return the posterior, or as many of its draws, spread evenly, on one chain.
 
     Raises
@@ -17,10 +17,10 @@ def thinned(posterior: xr.Dataset, draws: int | None) -> xr.Dataset:
     """
     if draws is None:
         return posterior
-    count = whole_number("draws", draws, 1)
+    count = whole_number(argument, draws, 1)
     chains, per_chain = posterior.sizes["chain"], posterior.sizes["draw"]
     if count > chains * per_chain:
-        raise SamplerError(f"draws={draws}: the posterior has {chains * per_chain} draws.")
+        raise SamplerError(f"{argument}={draws}: the posterior has {chains * per_chain} draws.")
     picked = np.linspace(0, chains * per_chain - 1, count).round().astype(int)
     parts = {}
     for name, values in posterior.data_vars.items():

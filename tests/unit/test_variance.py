@@ -325,7 +325,7 @@ def plain_fit(small_data):
 
 
 def test_partition_of_random_slopes_is_johnsons(sleepstudy_fit):
-    found = variance_partition(sleepstudy_fit, return_draws=True)
+    found = variance_partition(sleepstudy_fit, draws=True)
     assert found.component.values.tolist() == ["fixed", "Subject", "shared", "residual"]
     assert found.dims == ("chain", "draw", "component")
     posterior = sleepstudy_fit.posterior
@@ -345,7 +345,7 @@ def test_partition_of_random_slopes_is_johnsons(sleepstudy_fit):
 
 def test_the_table_summarises_the_draws(binary_fit):
     table = variance_partition(binary_fit, conf_level=0.8)
-    found = variance_partition(binary_fit, return_draws=True)
+    found = variance_partition(binary_fit, draws=True)
     assert table.component.tolist() == ["fixed", "g", "h", "shared", "residual"]
     assert found.sizes == {"chain": 2, "draw": 100, "component": 5}
     values = found.to_numpy().reshape(200, 5)
@@ -365,10 +365,10 @@ def test_the_table_summarises_the_draws(binary_fit):
 
 def test_fewer_draws_and_other_rows(binary_fit):
     rows = pd.DataFrame({"x": [0.5, 0.5]})
-    found = variance_partition(binary_fit, rows, draws=20, return_draws=True)
+    found = variance_partition(binary_fit, rows, ndraws=20, draws=True)
     assert found.sizes == {"chain": 1, "draw": 20, "component": 5}
     np.testing.assert_allclose(found.sel(component="fixed"), 0.0, atol=1e-30)
-    one = variance_partition(binary_fit, rows[:1], draws=20, return_draws=True)
+    one = variance_partition(binary_fit, rows[:1], ndraws=20, draws=True)
     np.testing.assert_allclose(found[..., 1:], one[..., 1:])
 
 
@@ -376,15 +376,15 @@ def test_intraclass_correlations(small_fit, binary_fit):
     posterior = small_fit.posterior
     v, residual = posterior.sd_g.to_numpy()[..., 0] ** 2, posterior.sigma.to_numpy() ** 2
     for scale in ("response", "latent"):
-        found = icc(small_fit, scale=scale, return_draws=True)
+        found = icc(small_fit, scale=scale, draws=True)
         assert found.dims == ("chain", "draw", "group")
         np.testing.assert_allclose(found.sel(group="g"), v / (v + residual), rtol=1e-11)
     posterior = binary_fit.posterior
     v = [posterior[f"sd_{name}"].to_numpy()[..., 0] ** 2 for name in ("g", "h")]
-    found = icc(binary_fit, scale="latent", return_draws=True)
+    found = icc(binary_fit, scale="latent", draws=True)
     by_hand = np.stack([x / (v[0] + v[1] + np.pi**2 / 3) for x in v], axis=-1)
     np.testing.assert_allclose(found, by_hand, rtol=1e-11)
-    parts = variance_partition(binary_fit, return_draws=True)
+    parts = variance_partition(binary_fit, draws=True)
     within = parts.sum("component") - parts.sel(component="fixed")
     table = icc(binary_fit)
     assert table.group.tolist() == ["g", "h"]
@@ -394,7 +394,7 @@ def test_intraclass_correlations(small_fit, binary_fit):
 
 
 def test_r2_of_a_gaussian(small_fit, small_data):
-    found = r2(small_fit, return_draws=True)
+    found = r2(small_fit, draws=True)
     assert found.kind.values.tolist() == ["conditional", "marginal"]
     given = small_fit.predict()["predictions"]["mean"].to_numpy().var(axis=-1, ddof=1)
     residual = small_fit.posterior.sigma.to_numpy() ** 2
@@ -405,15 +405,15 @@ def test_r2_of_a_gaussian(small_fit, small_data):
 
 
 def test_r2_of_probabilities(binary_fit):
-    found = r2(binary_fit, return_draws=True)
+    found = r2(binary_fit, draws=True)
     p = binary_fit.predict()["predictions"]["mean"].to_numpy()
     explained, residual = p.var(axis=-1, ddof=1), (p * (1 - p)).mean(axis=-1)
     np.testing.assert_allclose(found.sel(kind="conditional"), explained / (explained + residual))
-    parts = variance_partition(binary_fit, return_draws=True)
+    parts = variance_partition(binary_fit, draws=True)
     parts[..., 0] *= 120 / 119
     share = parts.sel(component="fixed") / parts.sum("component")
     np.testing.assert_allclose(found.sel(kind="marginal"), share, rtol=1e-11)
-    table = r2(binary_fit, draws=50)
+    table = r2(binary_fit, ndraws=50)
     assert table.kind.tolist() == ["conditional", "marginal"]
     assert table.estimate[0] > table.estimate[1] > 0
 
@@ -421,7 +421,7 @@ def test_r2_of_probabilities(binary_fit):
 def test_a_model_without_groups(plain_fit, small_data):
     table = variance_partition(plain_fit)
     assert table.component.tolist() == ["fixed", "residual"]
-    both = r2(plain_fit, return_draws=True)
+    both = r2(plain_fit, draws=True)
     np.testing.assert_array_equal(both[..., 0], both[..., 1])
     fixed = plain_fit.posterior.b.to_numpy()[..., 1] ** 2 * small_data.x.var()
     residual = plain_fit.posterior.sigma.to_numpy() ** 2
@@ -437,10 +437,9 @@ def test_a_model_without_groups(plain_fit, small_data):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"draws": True}, r"draws=True.*return_draws=True"),
-        ({"draws": 0}, "draws=0: write a whole number"),
-        ({"draws": 10**6}, "the posterior has 400 draws"),
-        ({"return_draws": 5}, "return_draws=5: write True or False"),
+        ({"draws": 20}, r"draws=20.*ndraws="),
+        ({"ndraws": 0}, "ndraws=0: write a whole number"),
+        ({"ndraws": 10**6}, "the posterior has 400 draws"),
         ({"conf_level": 95}, "conf_level=95: write a probability"),
         ({"newdata": pd.DataFrame({"z": [1.0]})}, "'x'"),
         ({"newdata": pd.DataFrame({"x": []})}, "newdata has no rows"),
@@ -477,7 +476,7 @@ def test_responses_without_a_variance():
         with pytest.raises(bm.BayesmmError, match=r"ordered categories.*scale=\"latent\""):
             function(fit)
     v = fit.posterior.sd_g.to_numpy()[..., 0] ** 2
-    found = icc(fit, scale="latent", return_draws=True).sel(group="g")
+    found = icc(fit, scale="latent", draws=True).sel(group="g")
     np.testing.assert_allclose(found, v / (v + np.pi**2 / 3), rtol=1e-11)
     angles = fitted("y ~ x + (1 | g)", rows_of(np.linspace(-1, 1, ROWS)), "von_mises")
     with pytest.raises(bm.BayesmmError, match="'von_mises' does not say what its variance is"):
