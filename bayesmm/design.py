@@ -177,8 +177,9 @@ class DesignBuilder:
 
     @property
     def coded(self) -> set[str]:
-        """The columns that enter as factors, known after `train`."""
-        return {name for terms in self._terms.values() for name in terms.coded}
+        """The columns that enter as factors and in no other way, known after `train`."""
+        coded = {name for terms in self._terms.values() for name in terms.coded}
+        return coded - {name for terms in self._terms.values() for name in terms.measured}
 
     def build(
         self,

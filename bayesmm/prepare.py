@@ -131,6 +131,7 @@ class Prepared:
         without_labels: Collection[str] = (),
         also: Sequence[str] = (),
         unlabelled: bool = False,
+        called: str = "newdata",
     ) -> tuple[Design, Frame]:
         """Return the design of new rows and their frame; unseen levels have index -1.
 
@@ -146,6 +147,8 @@ class Prepared:
             Further columns to read.
         unlabelled : bool
             Whether a grouping column may have missing values.
+        called : str
+            The argument that the rows came in.
 
         Raises
         ------
@@ -167,8 +170,15 @@ class Prepared:
             labels_only=labels,
             optional=labels - set(known_columns(response)) if unlabelled else (),
             missing="error",
+            called=called,
         )
-        frame = self._with_labels(frame)
+        read = [
+            g.name
+            for g in self.spec.schema.groupings
+            if g.name not in without_labels
+            and (g.factors == (self.spec.by,) or groups is None or g.name in groups)
+        ]
+        self._check_labels(frame, read, called)
         with jax.enable_x64(True):
             design = self.builder.build(frame, groups, without_labels)
         unseen = design.data.get("by", np.zeros(0)) < 0
@@ -180,34 +190,28 @@ class Prepared:
             )
         return design, frame
 
-    def _with_labels(self, frame: Frame) -> Frame:
-        """Return the frame with labels of groups as the model has them, refusing another kind."""
-        columns = frame.columns.copy()
-        factors = {
+    def _check_labels(self, frame: Frame, groups: Collection[str], called: str) -> None:
+        """Refuse labels of another kind than the model has, of the groups that are read."""
+        kinds = {
             name: grouping.cells[0][position]
             for grouping in self.spec.schema.groupings
             for position, name in enumerate(grouping.factors)
-            if name in columns
+            if grouping.name in groups
         }
-        for name, known in factors.items():
-            column = pd.Series(columns[name])
+        for name, known in kinds.items():
+            column = pd.Series(frame.columns[name])
             number = column.dtype.kind in "iuf"
-            fitted = self.spec.schema.column(name).kind == "number"
-            if number and fitted and isinstance(known, str):
-                # Fractions are named by their text, and then whole numbers among them are too.
-                texts = column.astype(float).map(str, na_action="ignore")
-                columns[name] = pd.Categorical(texts)
-                continue
+            if number and isinstance(known, str) and self.spec.schema.column(name).kind == "number":
+                continue  # fractions
             labels = as_labels(column).categories.tolist()
             if labels and isinstance(labels[0], str) != isinstance(known, str):
                 arrived = "numbers" if number else "text"
                 arrived = "fractions" if number and isinstance(labels[0], str) else arrived
                 expected = "text" if isinstance(known, str) else "whole numbers"
                 raise DataError(
-                    f"newdata has {arrived} in the column {name!r} ({labels[0]!r}), and the model "
+                    f"{called} has {arrived} in the column {name!r} ({labels[0]!r}), and the model "
                     f"was fitted to {expected} ({known!r}). Make it the same kind."
                 )
-        return replace(frame, columns=columns)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -131,6 +131,13 @@ def read_known(
     for name, arguments in response.additions:
         if name in ("prop", "se", "truncated"):
             data = _ADDITIONS[name](data, context, dict(arguments))
+    trials = data.data.get("trials")
+    if trials is not None and ((trials < 0) | (trials != np.floor(trials))).any():
+        bad = (trials < 0) | (trials != np.floor(trials))
+        raise DataError(
+            f"The trials of new rows are whole numbers from 0 on, and not in {context.first(bad)}: "
+            f"{trials[bad][0]:g}."
+        )
     return data.data
 
 

@@ -138,6 +138,7 @@ def read_frame(
     labels_only: Container[str] | None = None,
     optional: Container[str] = (),
     missing: Missing = "drop",
+    called: str = "data",
 ) -> Frame:
     """Read the used columns of a dataframe.
 
@@ -154,6 +155,8 @@ def read_frame(
         Columns in which a value may be missing; it is NaN then.
     missing : {"drop", "error"}
         What to do with rows that have a missing value in a used column.
+    called : str
+        The argument that the rows came in: ``"data"``, those that a model is made for, or another.
 
     Returns
     -------
@@ -174,21 +177,26 @@ def read_frame(
             index = pd.RangeIndex(len(index))
     else:
         index = pd.RangeIndex(len(frame))
+    training = called == "data"
     unknown = [v for v in variables if v not in frame.columns]
     if unknown:
         hint = did_you_mean(unknown[0], frame.columns)
+        there = f"The columns are {listing(frame.columns, 20)}." if frame.columns else ""
+        if not training:  # the formula is right, and the column is misspelt
+            hint = hint.replace("Did you mean", f"Is {unknown[0]!r} what is called")
         raise DataError(
-            f"The formula uses {listing(unknown)}, which the data do not have.{hint} "
-            f"The columns are {listing(frame.columns, 20)}."
+            f"The formula uses {listing(unknown)}, which "
+            f"{'the data do' if training else f'{called} does'} not have.{hint} {there}".rstrip()
         )
     if len(frame) == 0:
-        raise DataError("data has no rows. A model needs at least a few.")
+        few = " A model needs at least a few." if training else " Give at least one."
+        raise DataError(f"{called} has no rows.{few}")
     labels = variables if labels_only is None else labels_only
     columns = {name: _plain_column(name, frame[name], name in labels) for name in variables}
     incomplete = np.zeros(len(frame), dtype=bool)
     for name, column in columns.items():
         empty = column.isna().to_numpy()
-        if empty.all() and name not in optional:
+        if training and empty.all() and name not in optional:
             raise DataError(f"Column {name!r} has no value: every row is missing.")
         if name not in optional:
             incomplete |= empty
@@ -196,6 +204,10 @@ def read_frame(
     if n_missing:
         named = [n for n, c in columns.items() if c.isna().any() and n not in optional]
         what = f"{n_missing} of {len(frame)} rows have a missing value in {listing(named)}"
+        if not training:
+            label = any(name in labels for name in named)
+            new = " A row without a label can be a new cluster: say what that is." if label else ""
+            raise DataError(f"{called}: {what}. Fill or drop them first.{new}")
         if missing == "error":
             raise DataError(f"{what}, and missing='error' refuses them. Fill or drop them first.")
         if n_missing == len(frame):
@@ -275,9 +287,19 @@ def as_labels(series: pd.Series) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, categories=pd.Index(levels))
 
 
+def labels_like(series: pd.Series, known: Label) -> pd.Categorical:
+    """Return the labels of other rows, of the kind that the model has.
+
+    Among fractions numbers are named by their text, and then whole numbers are too.
+    """
+    if isinstance(known, str) and series.dtype.kind in "iuf":
+        return pd.Categorical(series.astype(float).map(str, na_action="ignore"))
+    return as_labels(series)
+
+
 def _codes(series: pd.Series, levels: pd.Index) -> np.ndarray:
     """Position of each row's label among `levels`, -1 where there is none."""
-    labels = as_labels(series)
+    labels = labels_like(series, levels[0])
     position = levels.get_indexer(pd.Index(labels.categories, dtype=object))
     return np.append(position, -1)[np.asarray(labels.codes)]
 

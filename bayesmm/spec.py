@@ -87,6 +87,11 @@ class ModelSpec:
         """The name of the response; a computed one without slashes, which result files reserve."""
         return self.formula.response.name.replace("/", "÷") if self.formula.response else ""
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups that have effects."""
+        return tuple(dict.fromkeys(g.name for names in self.layout for g in names.groups))
+
     def pack(self):
         """Return the priors' structure, and their numbers by variable."""
         variables: dict[str, list[Assigned]] = {}

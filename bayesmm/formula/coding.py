@@ -124,8 +124,10 @@ class Factor:
         codes = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(values, dtype=object))
         if (codes < 0).any():
             unseen = list(dict.fromkeys(values[codes < 0].tolist()))
+            number = isinstance(self.levels[0], str) and not isinstance(unseen[0], str)
             raise DataError(
                 f"the factor {self.label!r} has levels that the model has not seen: "
                 f"{listing(unseen)}; it knows {listing(self.levels)}"
+                f"{', which are text: make the column text' if number else ''}"
             )
         return codes

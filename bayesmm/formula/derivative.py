@@ -4,8 +4,10 @@ Forward mode over the tree: every node gives its value and its derivative. Arith
 elementwise functions of the table are differentiated by JAX, as the functions of the same names
 there. What only NumPy can evaluate (splines, polynomials, a caller's own functions) gets a
 difference quotient of fourth order along the derivative of its argument, which is exact for
-polynomials up to the fourth degree, between knots too. Comparisons and rounding are steps, whose
-derivative is 0 but at the step.
+polynomials up to the fourth degree, so for splines between their knots. Its step is a thousandth of
+the argument's standard deviation in the training data, which `learn_spreads` remembers: the slope
+of a row does not depend on the rows beside it. Comparisons and rounding are steps, whose derivative
+is 0 but at the step.
 """
 
 import operator
@@ -38,7 +40,35 @@ _SMOOTH: Mapping[str, Callable] = {
     "/": operator.truediv,
     "**": jnp.power,
 }
-_PASSED_ON = ("I", "offset")
+_PASSED_ON, _STEPS = ("I", "offset"), ("round",)
+_SPREAD = "spread of "  # before the text of a call, in the state: no expression reads like it
+
+
+def learn_spreads(expression: Expression, frame: pd.DataFrame, state: State) -> None:
+    """Remember how much the arguments of functions vary that only NumPy can evaluate."""
+    match expression:
+        case Parenthesis(inner):
+            learn_spreads(inner, frame, state)
+        case Operation(_, operands):
+            for operand in operands:
+                learn_spreads(operand, frame, state)
+        case Application(name, transform, arguments, named):
+            parts = {**dict(enumerate(arguments)), **dict(named)}
+            for part in parts.values():
+                learn_spreads(part, frame, state)
+            if name in (*_PASSED_ON, *_STEPS) or transform is ELEMENTWISE.get(name):
+                return
+            values = {key: evaluate_safely(part, frame, state) for key, part in parts.items()}
+            state[_SPREAD + expression.text] = {
+                key: _spread(values[key]) for key, part in parts.items() if part.columns
+            }
+
+
+def _spread(value: Any) -> float:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not pd.api.types.is_numeric_dtype(dtype):
+        return 1.0
+    return float(np.std(np.asarray(value, dtype=np.float64))) or 1.0
 
 
 def derivative(
@@ -113,6 +143,8 @@ class _Forward:
             case Application(name, transform, arguments, named):
                 if name in _PASSED_ON:
                     return self.slope(arguments[0])
+                if name in _STEPS:
+                    return None
                 if transform is ELEMENTWISE.get(name) and not named:
                     return self._pushed(getattr(jnp, name), arguments)
                 return self._quotient(node)
@@ -149,13 +181,17 @@ class _Forward:
         slopes = {key: slope for key, slope in slopes.items() if slope is not None}
         if not slopes:
             return None
+        spreads = self.state[_SPREAD + node.text]
         starts = {key: np.asarray(numbers(values[key], node.label)) for key in slopes}
-        spread = max(float(np.std(start)) or 1.0 for start in starts.values())
-        reach = max(float(np.abs(slope).max()) for slope in slopes.values()) or 1.0
-        step = STEP * spread / reach
+        reach: Any = _largest([np.abs(slope) / spreads[key] for key, slope in slopes.items()])
+        step = STEP / np.where(reach > 0.0, reach, 1.0)
         total: Any = 0.0
         for times, weight in STENCIL.items():
             moved = {key: starts[key] + times * step * slope for key, slope in slopes.items()}
+            for key, value in moved.items():
+                # A caller's function gets what it gets elsewhere.
+                if isinstance(values[key], pd.Series) and not node.transform.numeric:
+                    moved[key] = pd.Series(value, index=values[key].index)
             given = values | moved
             result = function(
                 *[given[k] for k in range(len(node.arguments))],
@@ -164,4 +200,9 @@ class _Forward:
             if isinstance(result, Coded):
                 self.value(node)
             total = total + weight * np.asarray(result, dtype=np.float64)
-        return total / step
+        return total / step.reshape(-1, *[1] * (np.ndim(total) - 1))
+
+
+def _largest(arrays: list[np.ndarray]) -> np.ndarray:
+    """The largest of several arrays, element by element."""
+    return np.max(np.broadcast_arrays(*arrays), axis=0)

@@ -19,8 +19,14 @@ from formulae.categorical import Treatment
 from bayesmm.errors import DataError, FormulaError
 from bayesmm.formula.algebra import Term, expand_text
 from bayesmm.formula.coding import Factor, TermCoding, choose_codings
-from bayesmm.formula.derivative import derivative
-from bayesmm.formula.expression import Expression, State, evaluate_safely
+from bayesmm.formula.derivative import derivative, learn_spreads
+from bayesmm.formula.expression import (
+    Application,
+    Column,
+    Expression,
+    State,
+    evaluate_safely,
+)
 from bayesmm.formula.functions import Coded, check_functions, numbers
 from bayesmm.formula.parse import expression_of
 
@@ -88,8 +94,17 @@ class Terms:
 
     @property
     def coded(self) -> set[str]:
-        """The columns that were read as factors, known after `fit`."""
-        return {name for i in self._factors for name in self._parts[i].columns}
+        """The columns that enter as factors themselves, known after `fit`."""
+        return {name for part in self._bare() for name in part.columns}
+
+    @property
+    def measured(self) -> set[str]:
+        """The columns that enter in any other way, known after `fit`."""
+        others = [p for p in (*self._parts, *self._offsets) if p not in self._bare()]
+        return {name for part in others for name in part.columns}
+
+    def _bare(self) -> list[Expression]:
+        return [p for i, p in enumerate(self._parts) if i in self._factors and _is_bare(p)]
 
     def fit(self, frame: pd.DataFrame) -> Columns:
         """Learn levels and transforms from the training data, and return its columns.
@@ -105,6 +120,8 @@ class Terms:
             value = _column(part, evaluate_safely(part, frame, self._state), len(frame))
             if isinstance(value, Coded):
                 self._factors[i] = Factor.learn(part.label, value)
+        for part in (*self._parts, *self._offsets):
+            learn_spreads(part, frame, self._state)
         self._codings = choose_codings(self._indices, frozenset(self._factors), self._intercept)
         columns = self._columns(frame)
         label, times = Counter(columns.labels).most_common(1)[0] if columns.labels else ("", 0)
@@ -216,6 +233,16 @@ class Terms:
                 value = column[:, 0]
             total += value
         return total
+
+
+def _is_bare(part: Expression) -> bool:
+    """Whether a part is a column, or a factor made of one: C(x)."""
+    match part:
+        case Column():
+            return True
+        case Application(name, _, (Column(), *_)):
+            return name in ("C", "T", "S")
+    return False
 
 
 def _labels(label: str, width: int) -> list[str]:

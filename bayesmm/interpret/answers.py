@@ -6,7 +6,7 @@ put together. `answer` does the rest, a block of rows at a time, so that memory 
 rows times draws unless draws are asked for.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,11 @@ from bayesmm.engines import resolve_seed
 from bayesmm.errors import BayesmmError, did_you_mean, listing
 from bayesmm.interpret.average import Average
 from bayesmm.interpret.tables import check_names, drawn, repeated, summary, table_of
-from bayesmm.interpret.variables import check_conf_level, check_fit, rows_of
+from bayesmm.interpret.variables import check_conf_level, check_fit, predictors, rows_of
 from bayesmm.predict import Asked, Known, Scope, ask, name_of_linear, predict_rows
 from bayesmm.prepare import Prepared
 from bayesmm.results import Fit
-from bayesmm.results.posterior import flat
+from bayesmm.results.posterior import flat, thinned
 
 CLUSTERS = ("given", "typical", "average", "new")
 TYPES = {"response": "mean", "link": "linpred"}
@@ -52,8 +52,8 @@ class Question:
         The rows, as the caller gave them.
     kind : str
         ``"mean"`` or ``"linpred"``.
-    clusters : str
-        One of `CLUSTERS`.
+    clusters : dict of str to str
+        By group, one of `CLUSTERS`.
     conf_level : float
         The probability of intervals.
     seed : int
@@ -64,25 +64,35 @@ class Question:
     posterior: xr.Dataset
     rows: pd.DataFrame
     kind: str
-    clusters: str
+    clusters: dict[str, str]
     conf_level: float
     seed: int
 
     @property
     def scope(self) -> Scope:
         """Which clusters count."""
-        groups = tuple(g.name for g in self.prepared.spec.schema.groupings if _has_effects(self, g))
-        match self.clusters:
-            case "given":
-                return Scope(kept=groups, remedy=OF_NEW)
-            case "average":
-                return Scope(averaged=groups)
-            case "new":
-                return Scope(new=groups)
-        return Scope()
+        of = {
+            choice: tuple(name for name, own in self.clusters.items() if own == choice)
+            for choice in CLUSTERS
+        }
+        return Scope(of["given"], of["average"], new=of["new"], remedy=OF_NEW)
 
-    def asked(self, rows: pd.DataFrame, along: str | None = None) -> Asked:
-        """Read rows; `along` asks for derivatives by a column."""
+    @property
+    def whose(self) -> str:
+        """Of which clusters, in a word where it is the same for all groups."""
+        choices = set(self.clusters.values()) or {"given"}
+        each = ", ".join(f"{name}: {choice}" for name, choice in self.clusters.items())
+        return choices.pop() if len(choices) == 1 else each
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What a table says of all its rows."""
+        return {"clusters": self.whose, "conf_level": self.conf_level}
+
+    def asked(
+        self, rows: pd.DataFrame, along: str | None = None, clusters_of: Asked | None = None
+    ) -> Asked:
+        """Read rows; `along` asks for derivatives by a column, clusters may be those of others."""
         known = Known(flat(self.posterior))
         return ask(
             self.prepared,
@@ -92,6 +102,7 @@ class Question:
             seed=self.seed,
             responses=self.kind == "mean",
             along=along,
+            clusters_of=clusters_of,
         )
 
     @property
@@ -132,9 +143,10 @@ def question(
     newdata: Any,
     *,
     type: str,  # noqa: A002 (the name that marginaleffects gives it)
-    clusters: str | None,
+    clusters: str | Mapping[str, str] | None,
     conf_level: float,
     seed: int | None,
+    ndraws: int | None = None,
 ) -> Question:
     """Check the arguments that every function here has.
 
@@ -144,27 +156,60 @@ def question(
         For one that makes no sense.
     """
     prepared = check_fit(fit)
-    if type not in TYPES:
+    if not isinstance(type, str) or type not in TYPES:
         raise BayesmmError(f"type={type!r}: write one of {listing(TYPES)}.")
-    if clusters is not None and clusters not in CLUSTERS:
-        raise BayesmmError(
-            f"clusters={clusters!r}: write one of {listing(CLUSTERS)}."
-            f"{did_you_mean(str(clusters), CLUSTERS)}"
-        )
     conf_level = check_conf_level(conf_level)
     rows = rows_of(prepared, newdata)
-    if clusters is None:
-        factors = {f for g in prepared.spec.schema.groupings for f in g.factors}
-        clusters = "given" if factors <= set(rows.columns) else "typical"
+    chosen = _clusters(prepared, clusters, rows)
     return Question(
         prepared,
-        fit.whole_posterior(),
+        thinned(fit.whole_posterior(), ndraws, "ndraws"),
         rows,
         TYPES[type],
-        clusters,
+        chosen,
         conf_level,
         resolve_seed(seed),
     )
+
+
+def _clusters(
+    prepared: Prepared, clusters: str | Mapping[str, str] | None, rows: pd.DataFrame
+) -> dict[str, str]:
+    """Of which clusters an answer is, by group."""
+    spec = prepared.spec
+    groups = {name: spec.schema.grouping(name).factors for name in spec.groups}
+    if clusters is None:
+        factors = list(dict.fromkeys(f for own in groups.values() for f in own))
+        missing = [f for f in factors if f not in rows.columns]
+        # A column that is a predictor too is there for that.
+        labels = [f for f in factors if f in rows.columns and f not in predictors(prepared)]
+        if missing and labels:
+            each = {
+                name: "given" if set(own) <= set(rows.columns) else "average"
+                for name, own in groups.items()
+            }
+            raise BayesmmError(
+                f"The rows have {listing(labels)} and not {listing(missing)}, so that they name "
+                "clusters of some groups only. Say of which clusters the answer is: clusters= "
+                f"'typical', 'average' or 'new' for all groups, or one for each, such as {each}."
+            )
+        clusters = "typical" if missing else "given"
+    if isinstance(clusters, str):
+        clusters = dict.fromkeys(groups, clusters) or {"": clusters}
+    if not isinstance(clusters, Mapping):
+        raise BayesmmError(f"clusters={clusters!r}: write one of {listing(CLUSTERS)}.")
+    for name, choice in clusters.items():
+        if not isinstance(choice, str) or choice not in CLUSTERS:
+            raise BayesmmError(
+                f"clusters={choice!r}: write one of {listing(CLUSTERS)}."
+                f"{did_you_mean(str(choice), CLUSTERS)}"
+            )
+        if name and name not in groups:
+            raise BayesmmError(
+                f"clusters={dict(clusters)!r}: the model has no group {name!r}."
+                f"{did_you_mean(str(name), groups)} Its groups are {listing(groups)}."
+            )
+    return {name: clusters.get(name, "given") for name in groups}
 
 
 def answer(
@@ -204,6 +249,8 @@ def answer(
     DataError
         If the data have a column that the table adds.
     """
+    if not isinstance(draws, bool):
+        raise BayesmmError(f"draws={draws!r}: write True (the draws) or False (a table).")
     table = names if over is None else over.cells
     check_names(table, (*adds, "group") if asked.labels else adds)
     parts, totals = [], None
@@ -227,10 +274,9 @@ def answer(
         whole = whole.reshape(len(whole), -1)
     else:
         whole = whole[..., 0]
-    attrs = {"clusters": asked.clusters, "conf_level": asked.conf_level}
     if draws:
-        return drawn(table, whole, asked.posterior, attrs)
-    return table_of(table, whole, attrs)
+        return drawn(table, whole, asked.posterior, asked.attrs)
+    return table_of(table, whole, asked.attrs)
 
 
 def _combined(combine: Callable[..., np.ndarray], arrays: Arrays) -> np.ndarray:
@@ -253,7 +299,3 @@ def _blocks(asked: Question, rows: int) -> list[np.ndarray]:
 def _stacked(arrays: Arrays) -> np.ndarray:
     """Arrays of (draws, rows), or one of (draws, rows, labels), as the latter."""
     return arrays[0] if arrays[0].ndim == 3 else np.stack(arrays, axis=-1)
-
-
-def _has_effects(asked: Question, grouping: Any) -> bool:
-    return any(g.name == grouping.name for p in asked.prepared.spec.layout for g in p.groups)

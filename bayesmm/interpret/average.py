@@ -1,5 +1,6 @@
 """Averages over rows: which rows, with which weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,10 @@ def average(rows: pd.DataFrame, by: Any, wts: Any) -> Average | None:
         if wts is not None:
             raise BayesmmError("wts= weighs an average over rows: say which one by by=.")
         return None
-    names = [] if by is True else [by] if isinstance(by, str) else list(by)
+    if not isinstance(by, (bool, str, Sequence)):
+        raise BayesmmError(f"by={by!r}: write True, the name of a column, or a list of names.")
+    columns: Any = by
+    names = [] if by is True else [by] if isinstance(by, str) else list(columns)
     for name in names:
         if name not in rows.columns:
             raise BayesmmError(

@@ -15,8 +15,7 @@ import xarray as xr
 from bayesmm.errors import BayesmmError, did_you_mean, listing
 from bayesmm.interpret.answers import Question, answer, question
 from bayesmm.interpret.average import average
-from bayesmm.interpret.grid import like
-from bayesmm.interpret.predictions import grid_by_name
+from bayesmm.interpret.grid import grid_by_name, like
 from bayesmm.interpret.tables import concatenated, named, used_columns
 from bayesmm.interpret.variables import Variable, chosen, predictors
 from bayesmm.predict import Asked
@@ -82,9 +81,10 @@ def comparisons(
     by: Any = False,
     wts: Any = None,
     type: str = "response",  # noqa: A002
-    clusters: str | None = None,
+    clusters: str | Mapping[str, str] | None = None,
     conf_level: float = 0.95,
     draws: bool = False,
+    ndraws: int | None = None,
     seed: int | None = None,
 ) -> pd.DataFrame | xr.DataArray:
     """Compare the expected response of rows at two values of a predictor, all else being equal.
@@ -105,7 +105,7 @@ def comparisons(
         ``"difference"``, ``"ratio"``, ``"lnratio"``, ``"lift"``, ``"odds_ratio"``, ``"lnor"`` (log
         odds ratio; of successes in trials, those of one), or a function of two arrays, the
         predictions at the high and at the low value, that works element by element.
-    by, wts, type, clusters, conf_level, draws, seed
+    by, wts, type, clusters, conf_level, draws, ndraws, seed
         As for `predictions`. Predictions are averaged first, and the averages then compared, so
         that a ratio is one of averages.
 
@@ -131,21 +131,25 @@ def comparisons(
         clusters=clusters,
         conf_level=conf_level,
         seed=seed,
+        ndraws=ndraws,
     )
     compare, written = _comparison(comparison)
-    if comparison in OF_PROBABILITIES and not _is_probability(asked):
+    of_probabilities = isinstance(comparison, str) and comparison in OF_PROBABILITIES
+    if of_probabilities and not _is_probability(asked):
         raise BayesmmError(
             f"comparison={comparison!r} is of probabilities, and the expected response is none. "
             "Write 'ratio' or 'difference'."
         )
     over = average(asked.rows, by, wts)
     names = used_columns(asked.rows, asked.prepared)
-    parts = []
+    # All else being equal, also where the predictor names clusters too.
+    own, parts = asked.asked(asked.rows), []
     for name, pairs in _pairs(asked, variables).items():
         for label, low, high in pairs:
             arms = [
                 asked.asked(
-                    asked.rows.assign(**{name: like(asked.rows, name, values, names.index)})
+                    asked.rows.assign(**{name: like(asked.rows, name, values, names.index)}),
+                    clusters_of=own,
                 )
                 for values in (high, low)
             ]
@@ -154,7 +158,7 @@ def comparisons(
                 arms,
                 names,
                 over,
-                each=partial(_values, trials=_trials(arms, comparison)),
+                each=partial(_values, trials=_trials(arms, of_probabilities)),
                 combine=compare,
                 adds=("term", "contrast"),
                 draws=draws,
@@ -167,7 +171,7 @@ def comparisons(
 def _comparison(comparison: Any) -> tuple[Callable, str]:
     if callable(comparison):
         return comparison, "{hi}, {lo}"
-    if comparison not in COMPARISONS:
+    if not isinstance(comparison, str) or comparison not in COMPARISONS:
         raise BayesmmError(
             f"comparison={comparison!r}: write one of {listing(COMPARISONS)}, or a function of two "
             f"arrays.{did_you_mean(str(comparison), COMPARISONS)}"
@@ -175,15 +179,17 @@ def _comparison(comparison: Any) -> tuple[Callable, str]:
     return COMPARISONS[comparison]
 
 
-def _values(found: list, rows: np.ndarray, trials: np.ndarray | None) -> list[np.ndarray]:
-    values = [one["value"] for one in found]
-    return values if trials is None else [v / trials[rows][:, None] for v in values]
+def _values(found: list, rows: np.ndarray, trials: list[Any]) -> list[np.ndarray]:
+    """Predictions; counts of successes as probabilities, where that is what is compared."""
+    return [
+        one["value"] if n is None else one["value"] / n[rows][:, None]
+        for one, n in zip(found, trials, strict=True)
+    ]
 
 
-def _trials(arms: list[Asked], comparison: Any) -> np.ndarray | None:
-    """The trials of each row, where counts of successes have to be made probabilities."""
-    found = arms[0].design.data.get("trials")
-    return None if found is None or comparison not in OF_PROBABILITIES else np.asarray(found)
+def _trials(arms: list[Asked], wanted: bool) -> list[Any]:
+    """The trials of each arm's rows, or nothing where counts are compared."""
+    return [arm.design.data.get("trials") if wanted else None for arm in arms]
 
 
 def _is_probability(asked: Question) -> bool:
@@ -198,11 +204,11 @@ def _pairs(asked: Question, variables: Any) -> dict[str, list[tuple[Any, list, l
     given = variables if isinstance(variables, Mapping) else {}
     if variables is None:
         variables = list(known)
-    names = [variables] if isinstance(variables, str) else list(variables)
-    if not names:
+    wanted = chosen(known, variables, "variables")
+    if not wanted:
         raise BayesmmError("variables= is empty: name a predictor. The model may have none.")
     found = {}
-    for name, variable in chosen(known, names, "variables").items():
+    for name, variable in wanted.items():
         if name not in asked.rows.columns:
             raise BayesmmError(f"variables: newdata has no column {name!r} to change.")
         found[name] = list(_of(variable, given.get(name), asked.rows))
@@ -217,10 +223,12 @@ def _of(variable: Variable, wanted: Any, rows: pd.DataFrame) -> list[tuple[Any, 
         return [(f"{gap:+g}", values.tolist(), (values + gap).tolist())]
     if _is_pair(wanted):
         pairs = [tuple(wanted)]
-    elif variable.numeric and wanted in PAIRS:
+    elif variable.numeric and isinstance(wanted, str) and wanted in PAIRS:
         pairs = [PAIRS[wanted](variable)]
-    elif not variable.numeric and (wanted or "reference") in CONTRASTS:
-        pairs = CONTRASTS[wanted or "reference"](variable.levels)
+    elif not variable.numeric and wanted is None:
+        pairs = CONTRASTS["reference"](variable.levels)
+    elif not variable.numeric and isinstance(wanted, str) and wanted in CONTRASTS:
+        pairs = CONTRASTS[wanted](variable.levels)
     else:
         choices = PAIRS if variable.numeric else CONTRASTS
         more = "a number to add, " if variable.numeric else ""
@@ -239,7 +247,8 @@ def _of(variable: Variable, wanted: Any, rows: pd.DataFrame) -> list[tuple[Any, 
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"({text})" if text.startswith("-") else text
 
 
 def _is_number(value: Any) -> bool:
@@ -247,4 +256,5 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, (list, tuple, np.ndarray)) and len(value) == 2
+    pair = isinstance(value, (list, tuple, np.ndarray)) and len(value) == 2
+    return pair and all(np.ndim(one) == 0 for one in value)

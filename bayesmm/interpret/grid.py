@@ -3,6 +3,7 @@
 from itertools import product
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from bayesmm.errors import BayesmmError, did_you_mean, listing
@@ -42,8 +43,8 @@ def datagrid(
     -------
     pandas.DataFrame
         The last column named varies fastest. Grouping columns are in it where they are named (or
-        the grid is counterfactual). Trials that are not named are 1, so that a count of successes
-        is a probability.
+        the grid is counterfactual). Trials that are not named are 1 (unless they are a
+        predictor too), so that a count of successes is a probability.
 
     Raises
     ------
@@ -66,7 +67,7 @@ def datagrid(
                 f"datagrid has no column {name!r} to set.{did_you_mean(name, used)} The model "
                 f"uses {listing(used)}."
             )
-    named = {name: _listed(name, given, rows) for name, given in values.items()}
+    named = {name: listed(name, given, rows.get(name)) for name, given in values.items()}
     if grid_type == "counterfactual":
         return counterfactual(rows, named)
     held: dict[str, list[Any]] = {}
@@ -80,7 +81,26 @@ def datagrid(
     for position, name in enumerate(columns):
         source = rows if name in rows.columns else prepared.frame.columns
         made[name] = like(source, name, [cell[position] for cell in cells])
-    return pd.DataFrame(made)
+    return pd.DataFrame(made, index=pd.RangeIndex(len(cells)))
+
+
+def grid_by_name(fit: Fit, newdata: Any) -> Any:
+    """Return the grid that a name stands for, and anything else as it is.
+
+    Raises
+    ------
+    BayesmmError
+        For a name of none.
+    """
+    if not isinstance(newdata, str):
+        return newdata
+    types = {"mean": "mean_or_mode", "balanced": "balanced"}
+    if newdata not in types:
+        raise BayesmmError(
+            f"newdata={newdata!r}: give a dataframe such as bm.datagrid(fit, x=[0, 1]), or write "
+            "'mean' or 'balanced'."
+        )
+    return datagrid(fit, grid_type=types[newdata])  # pyright: ignore[reportArgumentType]
 
 
 def counterfactual(rows: pd.DataFrame, named: dict[str, list[Any]]) -> pd.DataFrame:
@@ -88,7 +108,8 @@ def counterfactual(rows: pd.DataFrame, named: dict[str, list[Any]]) -> pd.DataFr
     parts = []
     for cell in product(*named.values()):
         part = rows.copy()
-        part.insert(0, "rowidcf", rows.index.to_numpy())
+        if "rowidcf" not in part:
+            part.insert(0, "rowidcf", rows.index.to_numpy())
         for name, value in zip(named, cell, strict=True):
             part[name] = like(rows, name, [value] * len(rows), part.index)
         parts.append(part)
@@ -108,16 +129,27 @@ def like(
     return pd.Series(values, index=index)
 
 
-def _listed(name: str, given: Any, rows: pd.DataFrame) -> list[Any]:
+def listed(name: str, given: Any, column: Any) -> list[Any]:
+    """Return the values that were given for a column: one, several, or a function of the column.
+
+    Raises
+    ------
+    BayesmmError
+        If there is none, or they are not a list of values.
+    """
     if callable(given):
-        if name not in rows.columns:
+        if column is None:
             raise BayesmmError(f"{name}= is a function of a column that the rows do not have.")
-        given = given(rows[name].to_numpy())
-    single = isinstance(given, str) or not hasattr(given, "__len__")
-    listed = [given] if single else list(given)
-    if not listed:
+        given = given(np.asarray(column))
+    if isinstance(given, np.ndarray):
+        given = given.tolist() if given.ndim else [given.item()]
+    single = isinstance(given, str) or not hasattr(given, "__iter__")
+    values = [given] if single else list(given)
+    if not values:
         raise BayesmmError(f"{name}= has no values: give at least one.")
-    return listed
+    if any(np.ndim(value) for value in values):
+        raise BayesmmError(f"{name}= has lists among its values: give a flat list.")
+    return values
 
 
 def _needed(prepared: Prepared) -> list[str]:
@@ -130,7 +162,7 @@ def _held(
     prepared: Prepared, name: str, rows: pd.DataFrame, own: bool, balanced: bool
 ) -> list[Any]:
     trials = _one_trial(prepared)
-    if name in trials:
+    if name in trials and name not in predictors(prepared):
         return [trials[name]]
     found = variable(prepared, name)
     if own and name in rows.columns:

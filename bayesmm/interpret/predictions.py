@@ -1,14 +1,14 @@
 """`bm.predictions`: what is expected of rows, alone or averaged."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import xarray as xr
 
-from bayesmm.errors import BayesmmError
 from bayesmm.interpret.answers import answer, question
 from bayesmm.interpret.average import average
-from bayesmm.interpret.grid import counterfactual, datagrid
+from bayesmm.interpret.grid import counterfactual, grid_by_name, listed
 from bayesmm.interpret.tables import used_columns
 from bayesmm.interpret.variables import chosen, predictors
 from bayesmm.results import Fit
@@ -22,9 +22,10 @@ def predictions(
     by: Any = False,
     wts: Any = None,
     type: str = "response",  # noqa: A002
-    clusters: str | None = None,
+    clusters: str | Mapping[str, str] | None = None,
     conf_level: float = 0.95,
     draws: bool = False,
+    ndraws: int | None = None,
     seed: int | None = None,
 ) -> pd.DataFrame | xr.DataArray:
     """Return the expected response of rows, or averages of it, as a tidy table.
@@ -46,15 +47,19 @@ def predictions(
     type : {"response", "link"}
         The scale: the expected response (of categories, the probability of each, named in
         ``group``), or the linear predictor of its location.
-    clusters : {"given", "typical", "average", "new"}, optional
+    clusters : {"given", "typical", "average", "new"} or mapping, optional
         Of which clusters: those that the rows name; the typical one, with effects of 0; the average
         over the estimated distribution of clusters; or a new one, drawn from it in every posterior
-        draw. If left out, ``"given"`` where the rows have all grouping columns, else ``"typical"``;
-        the table's ``attrs`` say which it was.
+        draw, the same for all rows. A mapping says it by group, ``{"subject": "new"}``, and groups
+        that are not in it are ``"given"``. If left out, ``"given"`` where the rows have all
+        grouping columns, ``"typical"`` where they have none; the table's ``attrs`` say which it
+        was.
     conf_level : float
         Probability of the equal-tailed interval.
     draws : bool
         Whether to return the posterior draws instead of their summary.
+    ndraws : int, optional
+        How many posterior draws to use, spread evenly; all of them if left out.
     seed : int, optional
         For new clusters.
 
@@ -78,16 +83,25 @@ def predictions(
     >>> bm.predictions(fit, by="urban", clusters="average")
     """
     newdata = grid_by_name(fit, newdata)
-    asked = question(fit, newdata, type=type, clusters=clusters, conf_level=conf_level, seed=seed)
-    rows = asked.rows
+    asked = question(
+        fit,
+        newdata,
+        type=type,
+        clusters=clusters,
+        conf_level=conf_level,
+        seed=seed,
+        ndraws=ndraws,
+    )
+    rows, own = asked.rows, None
     if variables is not None:
         named = _imposed(asked.prepared, variables)
-        rows = counterfactual(rows, named)
+        rows = counterfactual(asked.rows, named)
+        own = asked.asked(pd.concat([asked.rows] * (len(rows) // len(asked.rows))))
         by = list(named) if by is True else by
     over = average(rows, by, wts)
     return answer(
         asked,
-        [asked.asked(rows)],
+        [asked.asked(rows, clusters_of=own)],
         used_columns(rows, asked.prepared),
         over,
         each=lambda found, _: [found[0]["value"]],
@@ -95,38 +109,12 @@ def predictions(
     )
 
 
-def grid_by_name(fit: Fit, newdata: Any) -> Any:
-    """Return the grid that a name stands for, and anything else as it is.
-
-    Raises
-    ------
-    BayesmmError
-        For a name of none.
-    """
-    if not isinstance(newdata, str):
-        return newdata
-    types = {"mean": "mean_or_mode", "balanced": "balanced"}
-    if newdata not in types:
-        raise BayesmmError(
-            f"newdata={newdata!r}: give a dataframe such as bm.datagrid(fit, x=[0, 1]), or write "
-            "'mean' or 'balanced'."
-        )
-    return datagrid(fit, grid_type=types[newdata])  # pyright: ignore[reportArgumentType]
-
-
 def _imposed(prepared: Any, variables: Any) -> dict[str, list[Any]]:
-    given = variables if isinstance(variables, dict) else {}
-    names = [variables] if isinstance(variables, str) else list(variables)
-    found = chosen(predictors(prepared), names, "variables")
+    given = variables if isinstance(variables, Mapping) else {}
     values = {}
-    for name, variable in found.items():
+    for name, variable in chosen(predictors(prepared), variables, "variables").items():
         if name in given:
-            value = given[name]
-            values[name] = (
-                [value]
-                if isinstance(value, str) or not hasattr(value, "__len__")
-                else (list(value))
-            )
+            values[name] = listed(name, given[name], variable.values)
         elif variable.numeric:
             values[name] = variable.values.quantile([0, 0.25, 0.5, 0.75, 1]).unique().tolist()
         else:

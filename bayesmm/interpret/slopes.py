@@ -14,9 +14,10 @@ import xarray as xr
 from bayesmm.errors import BayesmmError, did_you_mean, listing
 from bayesmm.interpret.answers import answer, question
 from bayesmm.interpret.average import average
-from bayesmm.interpret.predictions import grid_by_name
+from bayesmm.interpret.grid import grid_by_name
 from bayesmm.interpret.tables import concatenated, named, used_columns
 from bayesmm.interpret.variables import chosen, predictors
+from bayesmm.response import known_columns
 from bayesmm.results import Fit
 
 #: From derivative, prediction and predictor to what is returned, and how it is written.
@@ -37,9 +38,10 @@ def slopes(
     by: Any = False,
     wts: Any = None,
     type: str = "response",  # noqa: A002
-    clusters: str | None = None,
+    clusters: str | Mapping[str, str] | None = None,
     conf_level: float = 0.95,
     draws: bool = False,
+    ndraws: int | None = None,
     seed: int | None = None,
 ) -> pd.DataFrame | xr.DataArray:
     """Return the derivative of the expected response by a predictor, for rows or on average.
@@ -55,7 +57,7 @@ def slopes(
         The rows: see `predictions`.
     slope : {"dydx", "eyex", "eydx", "dyex"}
         The derivative, or an elasticity: a relative change of y (e), of x, or of both.
-    by, wts, type, clusters, conf_level, draws, seed
+    by, wts, type, clusters, conf_level, draws, ndraws, seed
         As for `predictions`. Slopes of rows are averaged.
 
     Returns
@@ -81,8 +83,9 @@ def slopes(
         clusters=clusters,
         conf_level=conf_level,
         seed=seed,
+        ndraws=ndraws,
     )
-    if slope not in SLOPES:
+    if not isinstance(slope, str) or slope not in SLOPES:
         raise BayesmmError(
             f"slope={slope!r}: write one of {listing(SLOPES)}.{did_you_mean(str(slope), SLOPES)}"
         )
@@ -90,14 +93,19 @@ def slopes(
     known = predictors(asked.prepared)
     numbers = {n: v for n, v in known.items() if v.kind in ("number", "integer", "binary")}
     wanted = [n for n, v in numbers.items() if v.numeric] if variables is None else variables
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    names = list(chosen(known, wanted, "variables"))
     if not names:
         raise BayesmmError("The model has no numeric predictor: bm.comparisons() is for factors.")
-    for name in chosen(known, names, "variables"):
+    for name in names:
         if name not in numbers:
             raise BayesmmError(
                 f"variables: {name!r} is a factor, which has no slope: bm.comparisons(fit, "
                 f"{name!r}) compares its levels."
+            )
+        if name in known_columns(asked.prepared.response_text):
+            raise BayesmmError(
+                f"variables: {name!r} stands left of '~' too, where it has no slope: "
+                f"bm.comparisons(fit, {{{name!r}: 1}}) compares responses at two values of it."
             )
     over = average(asked.rows, by, wts)
     labels = used_columns(asked.rows, asked.prepared)

@@ -99,7 +99,7 @@ def check_names(names: pd.DataFrame, added: Collection[str]) -> None:
     DataError
         It lists them.
     """
-    taken = [name for name in names.columns if name in (*ESTIMATE, *added)]
+    taken = [name for name in names.columns if name in (*ESTIMATE, "row", *added)]
     if taken:
         raise DataError(
             f"The column {listing(taken)} of the data is also one of the answer's: rename it."

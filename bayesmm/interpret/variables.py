@@ -42,10 +42,12 @@ class Variable:
     @property
     def levels(self) -> list[Any]:
         """The distinct values: those of a category in its order."""
-        present = self.values.unique().tolist()
+        present = self.values.dropna().unique().tolist()
+        if not present:
+            raise DataError(f"The column {self.name!r} has no value in these rows.")
         if isinstance(self.values.dtype, pd.CategoricalDtype):
             return [level for level in self.values.cat.categories.tolist() if level in present]
-        return sorted(present)
+        return sorted(present, key=lambda level: (str(type(level)), level))
 
     @property
     def numeric(self) -> bool:
@@ -54,10 +56,12 @@ class Variable:
 
     def typical(self) -> Any:
         """Return the mean of numbers (rounded for whole ones), the most frequent of all others."""
-        if self.kind == "number":
-            return float(self.values.mean())
-        if self.kind == "integer":
-            return round(float(self.values.mean()))
+        if self.numeric:
+            numbers: Any = pd.to_numeric(self.values, errors="coerce")
+            mean = float(numbers.mean())
+            if np.isnan(mean):
+                raise DataError(f"The column {self.name!r} has no number in these rows.")
+            return round(mean) if self.kind == "integer" else mean
         values = self.values.tolist()
         return max(self.levels, key=values.count)
 
@@ -108,8 +112,6 @@ def variable(prepared: Prepared, name: str, values: Any = None) -> Variable:
         kind = "category" if name in prepared.builder.coded else _kind_of_numbers(trained)
     if values is None:
         return Variable(name, kind, trained)
-    if isinstance(trained.dtype, pd.CategoricalDtype):
-        values = pd.Categorical(values, categories=trained.cat.categories)
     return Variable(name, kind, pd.Series(values))
 
 
@@ -120,24 +122,25 @@ def _kind_of_numbers(values: pd.Series) -> Kind:
     return "integer" if np.all(numbers == np.floor(numbers)) else "number"
 
 
-def chosen(
-    known: dict[str, Variable], names: Collection[str], argument: str
-) -> dict[str, Variable]:
-    """Return the predictors of these names.
+def chosen(known: dict[str, Variable], names: Any, argument: str) -> dict[str, Variable]:
+    """Return the predictors of a name, of several, or of the keys of a mapping.
 
     Raises
     ------
     BayesmmError
-        For a name that is no predictor; the message lists those there are.
+        For what is no name of a predictor; the message lists those there are.
     """
-    for name in names:
-        if name not in known:
+    if not isinstance(names, (str, Collection)):
+        raise BayesmmError(f"{argument}={names!r}: write the name of a predictor, or several.")
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        if not isinstance(name, str) or name not in known:
             raise BayesmmError(
                 f"{argument}: {name!r} is not a predictor of this model."
                 f"{did_you_mean(str(name), known)} Its predictors are "
                 f"{listing(known) or 'none'}."
             )
-    return {name: known[name] for name in names}
+    return {name: known[name] for name in wanted}
 
 
 def rows_of(prepared: Prepared, newdata: Any) -> pd.DataFrame:

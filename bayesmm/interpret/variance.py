@@ -244,8 +244,7 @@ class Asking:
     @property
     def groups(self) -> tuple[str, ...]:
         """The groupings that have effects."""
-        layout = self.prepared.spec.layout
-        return tuple(dict.fromkeys(group.name for names in layout for group in names.groups))
+        return self.prepared.spec.groups
 
     def rows(self, scope: Scope) -> Asked:
         """Read the rows; see `ask` for what is refused."""

@@ -1,6 +1,7 @@
 """The plot of comparisons: what changes when a predictor does, over values of others."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bayesmm.interpret import comparisons
-from bayesmm.interpret.comparisons import CONTRASTS
+from bayesmm.interpret.comparisons import CONTRASTS, OF_PROBABILITIES
 from bayesmm.interpret.variables import check_fit, chosen, predictors
 from bayesmm.plots.effect_axes import draw, open_stage
 from bayesmm.plots.effects import Condition, read
@@ -34,7 +35,7 @@ def plot_comparisons(
     comparison: str | Callable[[np.ndarray, np.ndarray], np.ndarray] = "difference",
     newdata: Any = None,
     type: str = "response",  # noqa: A002
-    clusters: str | None = None,
+    clusters: str | Mapping[str, str] | None = None,
     new_clusters: bool = False,
     conf_level: float = 0.95,
     wts: Any = None,
@@ -94,6 +95,8 @@ def plot_comparisons(
     words, reference = "comparison of {}", None
     if isinstance(comparison, str):
         words, reference = WORDS.get(comparison, (f"{comparison} of {{}}", None))
+        if comparison in OF_PROBABILITIES:  # of one trial, whatever the trials
+            request = replace(request, chance=True)
     quantity = words.replace("{}", request.quantity())
     return draw(stage, request, table, behind, quantity=quantity, reference=reference)
 
@@ -102,11 +105,7 @@ def _count(fit: Fit, variables: Any) -> int:
     """How many contrasts there will be: known before any is predicted."""
     known = predictors(check_fit(fit))
     given = variables if isinstance(variables, Mapping) else {}
-    names = (
-        [variables]
-        if isinstance(variables, str)
-        else list(known if variables is None else variables)
-    )
+    names = list(known) if variables is None else variables
     count = 0
     for name, variable in chosen(known, names, "variables").items():
         pairs = "reference" if given.get(name) is None else given[name]

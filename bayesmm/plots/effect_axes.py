@@ -1,7 +1,8 @@
 """How predictions, comparisons and slopes are drawn: lines with bands, or points with error bars.
 
-A line is a posterior median over a number on x, its band an equal-tailed interval; a factor on x
-has points with error bars instead, side by side where there are colours. Training data may lie
+A line is a posterior median over a number on x, its band an equal-tailed interval; a factor on x,
+or a number with few values, has points with error bars instead, side by side where there are
+colours. Training data may lie
 underneath, and the interval of a new cluster behind. What is written is `effect_labels`.
 """
 
@@ -14,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bayesmm.errors import BayesmmError
 from bayesmm.plots.canvas import Picture, panels
 from bayesmm.plots.effect_facets import Facet
 from bayesmm.plots.effect_labels import (
@@ -84,6 +86,7 @@ def open_stage(
         If there are not as many axes as panels.
     """
     rows, columns, every = request.arranged(range(contrasts))
+    _check_size(figsize)
     if ax is not None:
         figure, axes = panels(len(every), ax, (1.0, 1.0))
         return Stage(figure, axes, columns, own=False)
@@ -92,6 +95,19 @@ def open_stage(
     for unused in grid[len(every) :]:
         unused.remove()
     return Stage(figure, list(grid[: len(every)]), columns, own=True)
+
+
+def _check_size(figsize: Any) -> None:
+    if figsize is None:
+        return
+    try:
+        size = np.asarray(figsize, dtype=float)
+    except (TypeError, ValueError):
+        size = np.zeros(0)
+    if size.shape != (2,) or not (np.isfinite(size) & (size > 0)).all():
+        raise BayesmmError(
+            f"figsize={figsize!r}: write width and height in inches, such as (6, 4)."
+        )
 
 
 def _size(request: Request, rows: int, columns: int) -> tuple[float, float]:
@@ -186,17 +202,24 @@ def _with_colour(table: pd.DataFrame, colour: Facet | None, value: Any) -> pd.Da
 
 
 def _place(x: Facet, colour: Facet | None, i: int, values: pd.Series) -> np.ndarray:
-    """Where rows are on x: numbers as they are, levels of a factor beside each other."""
+    """Where rows are on x: numbers as they are, levels of a factor beside each other.
+
+    Points with error bars are moved aside a little, by colour.
+    """
     if x.line:
         return values.to_numpy(float)
-    at = {value: position for position, value in enumerate(x.values)}
     count = len(_colours(colour))
-    return np.array([at[value] for value in values], dtype=float) + _gap(count) * (
-        i - (count - 1) / 2
-    )
+    aside = _gap(x, count) * (i - (count - 1) / 2)
+    if x.spaced:
+        return values.to_numpy(float) + aside
+    at = {value: position for position, value in enumerate(x.values)}
+    return np.array([at[value] for value in values], dtype=float) + aside
 
 
-def _gap(count: int) -> float:
+def _gap(x: Facet, count: int) -> float:
+    """How far points of two colours are apart."""
+    if x.spaced:
+        return min(0.03, 0.16 / count) * (max(x.values) - min(x.values))
     return min(0.2, 0.8 / count)
 
 
@@ -250,15 +273,20 @@ def _scatter(
     x, colour = request.x, request.colour
     kept = _chosen(frame, tuple((f, v) for f, v in panel if not f.numeric))
     split = colour is not None and not colour.numeric
+    # Numbers of all kinds have their own place, few of them are beside each other.
+    own = x.line or (x.spaced and not bool(frame[x.column].isin(x.values).all()))
     rng = np.random.default_rng(0)
     for i, value in _colours(colour if split else None):
         part = _with_colour(kept, colour if split else None, value)
-        if not x.line:
+        if not x.spaced:
             part = part[part[x.column].isin(x.values)]
-        where = _place(x, colour if split else None, i, pd.Series(part[x.column]))
-        if not x.line:
+        at = pd.Series(part[x.column])
+        if own:
+            where = at.to_numpy(float)
+        else:
+            where = _place(x, colour if split else None, i, at)
             # Beside each other, or they would hide each other.
-            room = 0.3 * _gap(len(_colours(colour if split else None)))
+            room = 0.3 * _gap(x, len(_colours(colour if split else None)))
             where = where + rng.uniform(-room, room, len(where))
         axis.scatter(
             where,

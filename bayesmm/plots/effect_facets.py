@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 
 from bayesmm.errors import BayesmmError, did_you_mean, listing
+from bayesmm.interpret.grid import listed
 from bayesmm.interpret.variables import Variable, predictors, variable
 from bayesmm.plots.canvas import short
 from bayesmm.prepare import Prepared
+from bayesmm.response import known_columns
 
 #: Where the columns go: how many there can be.
 PLACES = ("x", "colours", "panels side by side", "rows of panels")
@@ -23,6 +25,10 @@ PLACES = ("x", "colours", "panels side by side", "rows of panels")
 FINE = 50
 #: Colours, and panels, at the most: more cannot be told apart, or are too small.
 MOST = 12
+#: Values of a number, at the most, that are drawn as points: those the caller chose, those it has.
+CHOSEN, FEW = 5, 3
+#: Values that a number has, at the most, for all of them to have a colour or a panel.
+ALL = 5
 
 
 @dataclass(frozen=True)
@@ -39,17 +45,25 @@ class Facet:
         What is drawn, in this order.
     numeric : bool
         Whether it is a number, and not a factor.
+    few : bool
+        Whether these are so few numbers that no line is drawn through them.
     """
 
     column: str
     title: str
     values: tuple[Any, ...]
     numeric: bool = False
+    few: bool = False
+
+    @property
+    def spaced(self) -> bool:
+        """Whether its values have, on x, the distances that they have as numbers."""
+        return self.numeric and len(self.values) > 1
 
     @property
     def line(self) -> bool:
         """Whether it makes a line, on x."""
-        return self.numeric and len(self.values) > 1
+        return self.spaced and not self.few
 
     @property
     def labels(self) -> list[str]:
@@ -93,9 +107,15 @@ def names_of(argument: str, given: Any) -> list[str]:
     return names
 
 
+def groups_of(prepared: Prepared) -> dict[str, tuple[str, ...]]:
+    """Return the groups that have effects, and the columns that name their clusters."""
+    spec = prepared.spec
+    return {name: spec.schema.grouping(name).factors for name in spec.groups}
+
+
 def grouping_factors(prepared: Prepared) -> list[str]:
     """Return the columns that name clusters."""
-    return list(dict.fromkeys(f for g in prepared.spec.schema.groupings for f in g.factors))
+    return list(dict.fromkeys(name for own in groups_of(prepared).values() for name in own))
 
 
 def wanted(prepared: Prepared, name: str, given: Any, place: int) -> Facet:
@@ -104,9 +124,9 @@ def wanted(prepared: Prepared, name: str, given: Any, place: int) -> Facet:
     Raises
     ------
     BayesmmError
-        For a column that is neither a predictor nor names clusters, or values it cannot have.
+        For a column that predictions do not depend on, or values it cannot have.
     """
-    known = predictors(prepared)
+    known = [*predictors(prepared), *known_columns(prepared.response_text)]  # such as trials
     names = list(dict.fromkeys([*known, *grouping_factors(prepared)]))
     if name not in names:
         raise BayesmmError(
@@ -116,22 +136,18 @@ def wanted(prepared: Prepared, name: str, given: Any, place: int) -> Facet:
     found = variable(prepared, name)
     numeric = found.numeric and name in known
     if given is None:
-        return Facet(
-            name, name, tuple(_default(found, place) if numeric else found.levels), numeric
-        )
-    if callable(given):
-        given = given(found.values.to_numpy())
-    single = isinstance(given, str) or not hasattr(given, "__len__")
-    values = list(dict.fromkeys([given] if single else np.asarray(given, dtype=object).tolist()))
-    if not values:
-        raise BayesmmError(f"condition={{{name!r}: {given!r}}}: give at least one value.")
+        values = _default(found, place) if numeric else found.levels
+        return Facet(name, name, tuple(values), numeric, numeric and len(values) <= FEW)
+    values = listed(f"condition: {name}", given, found.values)
+    values = list(dict.fromkeys(v.item() if isinstance(v, np.generic) else v for v in values))
     if numeric:
         fine = [isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in values]
         if not all(fine) or not np.isfinite(np.asarray(values, dtype=float)).all():
             raise BayesmmError(
                 f"condition={{{name!r}: {given!r}}}: {name!r} is a number, write finite numbers."
             )
-        return Facet(name, name, tuple(sorted(values) if place == 0 else values), numeric)
+        values = sorted(values) if place == 0 else values
+        return Facet(name, name, tuple(values), numeric, len(values) <= CHOSEN)
     unknown = [value for value in values if value not in found.levels]
     if unknown:
         raise BayesmmError(
@@ -143,8 +159,10 @@ def wanted(prepared: Prepared, name: str, given: Any, place: int) -> Facet:
 
 
 def _default(found: Variable, place: int) -> list[float]:
-    """Values for a number: a line over its range on x, three of them elsewhere."""
+    """Values for a number: a line over its range on x, three of them elsewhere; all, if few."""
     values = found.values.to_numpy(float)
+    if len(found.levels) <= (FEW if place == 0 else ALL):
+        return found.levels
     if place == 0:
         return np.linspace(values.min(), values.max(), FINE).tolist()
     mean, sd = values.mean(), values.std(ddof=1)
@@ -177,7 +195,7 @@ def averaged(prepared: Prepared, name: str, cells: pd.DataFrame) -> Facet:
         values = [*ordered, *(value for value in found.levels if value not in ordered)]
     except TypeError:  # values of several types
         values = sorted(column.unique().tolist(), key=str)
-    return Facet(name, name, tuple(values), bool(numeric))
+    return Facet(name, name, tuple(values), bool(numeric), bool(numeric) and len(values) <= FEW)
 
 
 def check_numbers(

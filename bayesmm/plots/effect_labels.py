@@ -7,6 +7,7 @@ which is hard to see on white. Line styles and markers say the same without colo
 
 import math
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,9 @@ def label(axis: Axes, x: Facet, quantity: str, panel: Panel, *, first: bool, las
         parse_math=False,
         fontsize="medium",
     )
-    if not x.line:
+    if x.few and x.spaced:
+        _label_numbers(axis, x, width)
+    elif not x.spaced:
         _label_levels(axis, x.labels, width)
     axis.tick_params(labelbottom=last)
     if last:
@@ -110,15 +113,32 @@ def _label_levels(axis: Axes, labels: list[str], width: float) -> None:
     axis.set_xticks(kept, [labels[i] for i in kept], **how)
 
 
+def _label_numbers(axis: Axes, x: Facet, width: float) -> None:
+    """Write few numbers below a panel, where they are far enough apart."""
+    axis.margins(x=0.12)
+    numbers, labels = np.asarray(x.values, dtype=float), x.labels
+    apart = np.diff(numbers).min() / (1.24 * np.ptp(numbers)) * width
+    if apart > LETTER * (1 + max(map(len, labels))):
+        axis.set_xticks(numbers, labels, parse_math=False)
+
+
 def subtitle(request: Request) -> str:
     """Return what the marks are, in a line above the figure."""
     asked = request.asked
     text = f"Posterior median and {100 * asked.conf_level:g}% interval"
     if request.by:
         text += ", averaged over the data"
-    if request.new_clusters or not asked.prepared.spec.schema.groupings:
+    if request.behind or not asked.clusters:
         return text
-    return f"{text}, {CLUSTERS[asked.clusters]}"
+    return f"{text}, {_whose(asked.clusters)}"
+
+
+def _whose(clusters: Mapping[str, str]) -> str:
+    """Return what the clusters are called, by group where they differ."""
+    words = set(clusters.values())
+    if len(words) == 1:
+        return CLUSTERS[words.pop()]
+    return ", ".join(f"{short(name)}: {own}" for name, own in clusters.items())
 
 
 def legends(figure: Figure, last: Axes, request: Request, *, own: bool) -> None:
@@ -140,14 +160,14 @@ def legends(figure: Figure, last: Axes, request: Request, *, own: bool) -> None:
     if colour is not None:
         for i, text in enumerate(colour.labels):
             marks.append((Line2D([], [], **style(i, line=line)), text))
-    if request.new_clusters:
+    if request.behind:
         shade = COLOURS[0] if colour is None else "0.3"
         own_style = {**style(0, line=line), "color": shade}
         bar = Patch(color=shade, alpha=BAND, linewidth=0) if line else _bar(shade)
         light = Patch(color=shade, alpha=BEHIND if line else 2 * BEHIND, linewidth=0)
         bands = [
-            ((bar, Line2D([], [], **own_style)), CLUSTERS[request.asked.clusters]),
-            (light, CLUSTERS["new"]),
+            ((bar, Line2D([], [], **own_style)), _whose(request.asked.clusters)),
+            (light, _whose(request.behind)),
         ]
     title = None if colour is None else short(colour.title)
     if not own:

@@ -15,9 +15,9 @@ import pandas as pd
 
 from bayesmm.errors import BayesmmError, listing
 from bayesmm.interpret import datagrid
-from bayesmm.interpret.answers import Question, question
+from bayesmm.interpret.answers import CLUSTERS, Question, question
 from bayesmm.interpret.average import average
-from bayesmm.interpret.predictions import grid_by_name
+from bayesmm.interpret.grid import grid_by_name
 from bayesmm.interpret.variables import check_fit, predictors
 from bayesmm.plots.canvas import COLUMNS
 from bayesmm.plots.effect_facets import (
@@ -25,6 +25,7 @@ from bayesmm.plots.effect_facets import (
     averaged,
     check_numbers,
     grouping_factors,
+    groups_of,
     names_of,
     wanted,
 )
@@ -32,14 +33,6 @@ from bayesmm.prepare import Prepared
 from bayesmm.results import Fit
 
 type Condition = str | Sequence[str] | Mapping[str, Any]
-
-#: Where the columns of a condition go: how many there can be.
-PLACES = ("x", "colours", "panels side by side", "rows of panels")
-#: Points of a line.
-FINE = 50
-#: Colours, and panels, at the most: more cannot be told apart, or are too small.
-MOST = 12
-
 
 #: A panel: the facets and values that its rows of the table have.
 type Panel = tuple[tuple[Facet, Any], ...]
@@ -63,8 +56,10 @@ class Request:
         What is on x, what a colour, and what a row of panels.
     across : tuple of Facet
         What panels side by side.
-    new_clusters : bool
-        Whether a new cluster is drawn behind.
+    behind : dict of str to str
+        Of which clusters, by group, the intervals behind are; empty for none.
+    chance : bool
+        Whether the expected response is a probability.
     """
 
     fit: Fit
@@ -75,7 +70,8 @@ class Request:
     colour: Facet | None
     across: tuple[Facet, ...]
     down: Facet | None
-    new_clusters: bool
+    behind: Mapping[str, str]
+    chance: bool
 
     def tables(
         self, function: Callable[..., Any], **arguments: Any
@@ -91,9 +87,9 @@ class Request:
             "seed": asked.seed,
         }
         table = function(self.fit, **arguments, **shared, clusters=asked.clusters)
-        if not self.new_clusters:
+        if not self.behind:
             return table, None
-        return table, function(self.fit, **arguments, **shared, clusters="new")
+        return table, function(self.fit, **arguments, **shared, clusters=self.behind)
 
     def arranged(self, contrasts: Sequence[Any] = ()) -> tuple[int, int, list[Panel]]:
         """Return the rows and columns of the panels, and what each one shows, row by row."""
@@ -108,13 +104,6 @@ class Request:
             return -(-len(beside) // columns), columns, beside
         every = [((down, value), *panel) for value in down.values for panel in beside]
         return len(down.values), len(beside), every
-
-    @property
-    def chance(self) -> bool:
-        """Whether the expected response is a probability: of a count, it is where trials are 1."""
-        kind = self.asked.prepared.spec.family.response
-        of_one = not self.by and (kind.trials or (kind.columns and kind.integer))
-        return self.asked.kind == "mean" and bool(kind.binary or kind.categories or of_one)
 
     def quantity(self, expected: str = "") -> str:
         """Return what is predicted, in words; an expected response has `expected` before it."""
@@ -175,7 +164,7 @@ def read(
     *,
     newdata: Any,
     type: str,  # noqa: A002
-    clusters: str | None,
+    clusters: str | Mapping[str, str] | None,
     new_clusters: bool,
     conf_level: float,
     wts: Any,
@@ -197,6 +186,8 @@ def read(
         For an argument that makes no sense, or more colours or panels than can be told apart.
     """
     prepared = check_fit(fit)
+    if not isinstance(new_clusters, (bool, np.bool_)):
+        raise BayesmmError(f"new_clusters={new_clusters!r}: write True or False.")
     if condition is not None and by is not None:
         raise BayesmmError(
             f"condition={condition!r} and by={by!r}: give one of them. condition= is for predictor "
@@ -229,13 +220,16 @@ def read(
         over = average(asked.rows, names, wts)
         cells = asked.rows if over is None else over.cells
         facets = [averaged(prepared, name, cells) for name in names]
-    if new_clusters:
-        _check_new(asked)
+    behind = _new_of(asked) if new_clusters else {}
     x, colour, side, down = [*facets, None, None, None][:4]
     across = [] if side is None else [side]
     if asked.labels:
         group = Facet("group", prepared.response_text.name, tuple(asked.labels))
-        colour, across = (group, across) if colour is None else (colour, [*across, group])
+        # Bands behind bands of all categories could not be told apart.
+        if colour is None and not behind:
+            colour = group
+        else:
+            across.append(group)
     argument = "by" if condition is None else "condition"
     check_numbers(argument, x, colour, [f for f in (*across, down) if f], contrasts)
     return Request(
@@ -247,41 +241,80 @@ def read(
         colour,
         tuple(across),
         down,
-        bool(new_clusters),
+        behind,
+        _is_chance(asked),
     )
 
 
-def _clusters_of_grid(prepared: Prepared, names: list[str], clusters: str | None) -> str | None:
-    """Which clusters a grid is of: given ones where it names them, else the typical one."""
-    factors, in_grid = grouping_factors(prepared), {*predictors(prepared), *names}
-    if not factors:
-        return clusters
+def _is_chance(asked: Question) -> bool:
+    """Whether the expected response is a probability: of a count, it is where trials are 1."""
+    kind = asked.prepared.spec.family.response
+    if asked.kind != "mean" or kind.binary or kind.categories:
+        return asked.kind == "mean"
+    trials = None
+    if kind.trials or (kind.columns and kind.integer):
+        trials = asked.asked(asked.rows).design.data.get("trials")
+    return trials is not None and bool((np.asarray(trials) == 1).all())
+
+
+def _clusters_of_grid(
+    prepared: Prepared, names: list[str], clusters: str | Mapping[str, str] | None
+) -> str | Mapping[str, str] | None:
+    """Which clusters a grid is of: given ones where it names them, else the typical one.
+
+    Raises
+    ------
+    BayesmmError
+        If the clusters are to be those that the grid names, and it does not, or the reverse.
+    """
+    groups, in_grid = groups_of(prepared), {*predictors(prepared), *names}
+    factors = grouping_factors(prepared)
     labels = [name for name in names if name in factors and name not in predictors(prepared)]
-    if not labels:
-        return clusters or "typical"
-    if clusters not in (None, "given"):
-        raise BayesmmError(
-            f"clusters={clusters!r} are the same for every level of {listing(labels)}: leave "
-            "clusters= out, or the grouping column out of condition=."
-        )
-    missing = [factor for factor in factors if factor not in in_grid]
+    each = {name: "given" if set(own) <= in_grid else "average" for name, own in groups.items()}
+    by_group = f"say it by group: clusters={each}"
+    if clusters is None and groups:
+        missing = [factor for factor in factors if factor not in in_grid]
+        if labels and missing:
+            raise BayesmmError(
+                f"condition names clusters by {listing(labels)}, and the model groups by "
+                f"{listing(missing)} too: add it, such as {{..., {missing[0]!r}: [a level]}}, "
+                f"leave all grouping columns out, or {by_group}."
+            )
+        return "given" if labels else "typical"
+    whose = clusters if isinstance(clusters, Mapping) else dict.fromkeys(groups, clusters)
+    fine = set(whose) <= set(groups) and all(own in CLUSTERS for own in whose.values())
+    if not groups or not fine:
+        return clusters  # `question` says what is wrong
+    named = {f for name, own in groups.items() if whose.get(name, "given") == "given" for f in own}
+    missing = [factor for factor in factors if factor in named and factor not in in_grid]
     if missing:
         raise BayesmmError(
-            f"condition names clusters by {listing(labels)}, and the model groups by "
-            f"{listing(missing)} too: add it, such as {{..., {missing[0]!r}: [a level]}}, or leave "
-            "all grouping columns out."
+            f"clusters={clusters!r}: given clusters are those that the rows name, and condition= "
+            f"does not say which of {listing(missing)}. Name some, such as condition={{..., "
+            f"{missing[0]!r}: [a level]}}, write clusters='typical', or by= for averages over the "
+            "data."
         )
-    return "given"
+    unused = [label for label in labels if label not in named]
+    if unused:
+        raise BayesmmError(
+            f"clusters={clusters!r} are the same for every level of {listing(unused)}: leave "
+            "clusters= out, or the grouping column out of condition="
+            + (f", or {by_group}." if len(groups) > 1 else ".")
+        )
+    return clusters
 
 
-def _check_new(asked: Question) -> None:
-    if not asked.prepared.spec.schema.groupings:
+def _new_of(asked: Question) -> dict[str, str]:
+    """Of which clusters the intervals behind are: new ones of all groups that are not given."""
+    if not asked.clusters:
         raise BayesmmError(
             "new_clusters=True: the model has no group effects, such as (1 | g). Leave it out."
         )
-    if asked.clusters not in ("typical", "average"):
+    whose = set(asked.clusters.values())
+    if "new" in whose or whose == {"given"}:
         raise BayesmmError(
             f"new_clusters=True draws a new cluster behind the typical one or the average, and "
-            f"these are {asked.clusters!r} ones: write clusters='typical' or 'average'"
+            f"these are {asked.whose!r} ones: write clusters='typical' or 'average'"
             ", without grouping columns in condition=."
         )
+    return {name: "given" if own == "given" else "new" for name, own in asked.clusters.items()}

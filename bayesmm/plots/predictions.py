@@ -1,6 +1,6 @@
 """The plot of predictions: what the model expects over values of predictors, or on average."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def plot_predictions(
     by: str | Sequence[str] | None = None,
     newdata: Any = None,
     type: str = "response",  # noqa: A002
-    clusters: str | None = None,
+    clusters: str | Mapping[str, str] | None = None,
     new_clusters: bool = False,
     points: float = 0.0,
     conf_level: float = 0.95,
@@ -32,7 +32,8 @@ def plot_predictions(
     """Draw the expected response over values of predictors, or averages of it over the data.
 
     Over a number on x the posterior median is a line with a band, the equal-tailed interval; over a
-    factor they are points with error bars. Give one of `condition` and `by`.
+    factor, or a number with few values, they are points with error bars. Give one of
+    `condition` and `by`.
 
     Parameters
     ----------
@@ -42,8 +43,9 @@ def plot_predictions(
         Predictors, up to four: the first is on x, the second in colours, the third makes panels
         side by side, the fourth rows of panels. A mapping gives their values (None for the usual
         ones): a fine grid over the range of a number on x; mean - sd, mean and mean + sd of a
-        number elsewhere; the levels of a factor. All other predictors are at their mean or mode,
-        see `datagrid`. Grouping columns may be named too: lines are then those of the clusters.
+        number elsewhere; the values of a number that has few; the levels of a factor. All other
+        predictors are at their mean or mode, see `datagrid`. Grouping columns may be named too:
+        lines are then those of the clusters.
     by : str or sequence of str, optional
         Columns, up to four, as for `condition`: the average over the rows of each of their values.
     newdata : dataframe or {"mean", "balanced"}, optional
@@ -52,12 +54,14 @@ def plot_predictions(
     type : {"response", "link"}
         The scale: the expected response (of categories, the probability of each), or the linear
         predictor of its location.
-    clusters : {"given", "typical", "average", "new"}, optional
-        Of which clusters, see `predictions`. If left out, the typical one with `condition`, unless
-        that names clusters; those of the rows with `by`.
+    clusters : {"given", "typical", "average", "new"} or mapping, optional
+        Of which clusters, see `predictions`; a mapping says it by group, such as ``{"item":
+        "given", "id": "average"}`` where `condition` names items only. If left out, the typical one
+        with `condition`, unless that names clusters; those of the rows with `by`.
     new_clusters : bool
         Whether a lighter band behind shows the expected response of a new cluster, drawn from the
-        estimated distribution of clusters, for ``clusters="typical"`` or ``"average"``.
+        estimated distribution of clusters, in place of a typical one or the average; clusters of
+        groups that are given stay. Categories of the response have a panel each then.
     points : float
         The opacity of the training data underneath, from 0 to 1; 0 leaves them out. Of factors in
         colours and panels they have the colour and the panel.

@@ -31,7 +31,7 @@ def plot_slopes(
     slope: str = "dydx",
     newdata: Any = None,
     type: str = "response",  # noqa: A002
-    clusters: str | None = None,
+    clusters: str | Mapping[str, str] | None = None,
     new_clusters: bool = False,
     conf_level: float = 0.95,
     wts: Any = None,
@@ -72,9 +72,8 @@ def plot_slopes(
     """
     known = predictors(check_fit(fit))
     wanted = [name for name, found in known.items() if found.numeric]
-    if variables is not None:
-        wanted = [variables] if isinstance(variables, str) else list(variables)
-    contrasts = max(1, len(chosen(known, wanted, "variables")))
+    names = wanted if variables is None else variables
+    contrasts = max(1, len(chosen(known, names, "variables")))
     request = read(
         fit,
         condition,

@@ -106,6 +106,7 @@ def ask(
     seed: int = 0,
     responses: bool = True,
     along: str | None = None,
+    clusters_of: Asked | None = None,
 ) -> Asked:
     """Read the rows that are asked about.
 
@@ -126,6 +127,9 @@ def ask(
         needed.
     along : str, optional
         A column of numbers: derivatives by it are asked for too.
+    clusters_of : Asked, optional
+        Rows whose clusters these rows are of, where a column that names clusters is a predictor
+        too, and has been changed.
 
     Raises
     ------
@@ -138,6 +142,8 @@ def ask(
     check_means(spec.family, spec.layout, scope.averaged)
     groups = (*scope.kept, *scope.averaged, *scope.new)
     without_labels = (*scope.averaged, *scope.new)
+    if clusters_of is not None:
+        without_labels = groups
     # Of a multinomial response the trials are the sum of its columns.
     columns = spec.family.response.columns and spec.family.response.integer and responses
     if newdata is None:
@@ -159,16 +165,17 @@ def ask(
     clusters = {
         grouping.name: find_clusters(known.groupings.get(grouping.name, grouping), frame.columns)
         for grouping in spec.schema.groupings
-        if grouping.name in scope.kept
+        if grouping.name in scope.kept and clusters_of is None
     }
-    rows = len(frame.index)
-    for name in scope.new:
-        grouping = spec.schema.grouping(name)
-        index = np.full(rows, len(grouping.cells))
-        clusters[name] = Clusters(grouping, index, (("new",) * len(grouping.factors),))
-    if scope.new_levels == "error" and not scope.new:
+    if scope.new_levels == "error":
         for found in clusters.values():
             refuse_new(found, scope.remedy)
+    for name in scope.new:
+        grouping = spec.schema.grouping(name)
+        index = np.full(len(frame.index), len(grouping.cells))
+        clusters[name] = Clusters(grouping, index, (("new",) * len(grouping.factors),))
+    if clusters_of is not None:
+        clusters = clusters_of.effects.clusters
     new_levels = "sample" if scope.new else scope.new_levels
     effects = Effects(
         known.quantities, clusters, new_levels, seed, known.given, frozenset(scope.averaged)

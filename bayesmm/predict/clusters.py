@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmm.errors import NewLevelsError, listing
-from bayesmm.schema import Grouping, Label, as_labels
+from bayesmm.schema import Grouping, Label, labels_like
 
 #: What to do about clusters that the model has not seen.
 REMEDY = (
@@ -65,7 +65,10 @@ def find_clusters(grouping: Grouping, frame: pd.DataFrame) -> Clusters:
     unseen = np.flatnonzero(index < 0)
     if unseen.size == 0:
         return Clusters(grouping, index)
-    parts = [as_labels(pd.Series(frame[factor]).iloc[unseen]) for factor in grouping.factors]
+    parts = [
+        labels_like(pd.Series(frame[factor]).iloc[unseen], known)
+        for factor, known in zip(grouping.factors, grouping.cells[0], strict=True)
+    ]
     levels = [part.categories.tolist() for part in parts]
     columns = [
         [known[code] if code >= 0 else None for code in part.codes]

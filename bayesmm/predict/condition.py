@@ -17,7 +17,7 @@ says whether new rows fit what the model had learnt, or a refit is needed.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +26,7 @@ import pandas as pd
 from bayesmm.design import Design
 from bayesmm.engines import use_compilation_cache
 from bayesmm.errors import BayesmmError, warn
-from bayesmm.formula import Response, evaluate, response_columns
+from bayesmm.formula import evaluate, response_columns
 from bayesmm.model import is_gaussian
 from bayesmm.predict.clusters import Clusters, find_clusters
 from bayesmm.predict.integrals import Component, Integrator, Method, component
@@ -40,6 +40,8 @@ SAMPLES = 50
 LARGEST_K = 0.7
 #: With fewer posterior draws than this there is no tail of weights to look at.
 FEWEST_DRAWS = 100
+#: With weights worth fewer draws than this there is no posterior to speak of.
+FEWEST_EFFECTIVE = 3.0
 
 
 @dataclass(frozen=True)
@@ -123,11 +125,13 @@ def condition(
         for group in integrate.groups
     }
     for part, u in parts:
+        if u is None:
+            continue
         start = 0
         for group in integrate.groups:
             q, new = len(group.effects), part.new[group.name] - known[group.name]
             size = part.count[group.name] * q
-            own = cast(np.ndarray, u)[picked, start : start + size].reshape(draws, -1, q)
+            own = u[picked, start : start + size].reshape(draws, -1, q)
             start += size
             root = integrate.roots[group.variable("r")][picked]
             given[group.variable("r")][:, new] = np.einsum("sij,slj->sli", root, own[:, : len(new)])
@@ -138,8 +142,10 @@ def condition(
 def _observed(prepared: Prepared, newdata: Any) -> tuple[Design, dict[str, Clusters]]:
     """The design of rows with their responses, and their clusters."""
     spec = prepared.spec
-    response = cast(Response, spec.formula.response)
-    design, frame = prepared.rows_of(newdata, also=response_columns(response))
+    response = prepared.response_text
+    design, frame = prepared.rows_of(
+        newdata, also=response_columns(response), called="condition_on"
+    )
     known = spec.family.categories
     if not known:
         trained = prepared.frame.columns
@@ -200,6 +206,14 @@ def _resampled(
     smoothed, k = array_stats.psislw(-log_weights[None], r_eff=1)
     weights = np.exp(np.asarray(smoothed).ravel())
     k = float(np.asarray(k).item())
+    weights /= weights.sum()
+    effective = float(1.0 / (weights**2).sum())
+    if effective < FEWEST_EFFECTIVE:
+        raise BayesmmError(
+            "condition_on=: these responses are all but impossible under nearly every posterior "
+            "draw, so that resampling draws cannot answer. Look at their units, or fit again with "
+            "these rows."
+        )
     if not k <= LARGEST_K:
         warn(
             f"condition_on=: the Pareto k of the weights is {k:.2f}, above {LARGEST_K}. These rows "
@@ -207,8 +221,7 @@ def _resampled(
             "again with them."
         )
     # Stratified: each draw is there as often as its weight says, within one.
-    weights /= weights.sum()
     edges = np.cumsum(weights)
     at = (np.arange(len(weights)) + rng.uniform(size=len(weights))) / len(weights)
     picked = np.minimum(np.searchsorted(edges, at), len(weights) - 1)
-    return rng.permutation(picked), k, float(1.0 / (weights**2).sum())
+    return rng.permutation(picked), k, effective

@@ -83,7 +83,8 @@ class Integrals(NamedTuple):
         Shape (draws,): the variance of p(y | theta), relative to its square; 0 where it is not an
         estimate.
     u : numpy.ndarray or None
-        Shape (draws, size): a draw of u given theta and the rows; none of quadrature.
+        Shape (draws, size): a draw of u given theta and the rows; none of quadrature, nor where no
+        cluster is new.
     """
 
     log_p: np.ndarray
@@ -278,7 +279,7 @@ def _integrals(
             return height - 0.5 * u @ u + constant, gradient, curvature
 
         if size == 0:
-            return rows_at({}), 0.0, jnp.zeros(0)
+            return rows_at({}), 0.0, None
         mode, root, log_det = find_mode(expand, size)
         if method.kind == "exact":
             u = mode + root @ jax.random.normal(key, (size,))

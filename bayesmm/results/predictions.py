@@ -1,12 +1,12 @@
 """Predictions as a `DataTree`: what was asked is checked here, and what comes back is labelled."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from bayesmm.errors import BayesmmError, did_you_mean, listing
+from bayesmm.errors import BayesmmError, did_you_mean, listing, warn
 from bayesmm.predict import (
     KINDS,
     NEW_LEVELS,
@@ -20,6 +20,7 @@ from bayesmm.predict import (
 from bayesmm.prepare import Prepared
 from bayesmm.results.convert import column_dataset, creation_attrs, response_dataset
 from bayesmm.results.posterior import flat
+from bayesmm.schema import Grouping
 from bayesmm.spec import CATEGORY_DIM, ModelSpec, element_dim
 
 
@@ -46,10 +47,26 @@ def predictions(
         ask(prepared, known, newdata, Scope(kept, new_levels="population"))
         found = condition(prepared, known.quantities, condition_on, seed)
         known = Known(found.quantities, found.given, found.groupings)
+        _warn_of_others(prepared, newdata, kept, found.groupings)
         attrs |= {"pareto_k": found.pareto_k, "effective_draws": found.effective}
     scope = Scope(kept, new_levels=new_levels)
     asked = ask(prepared, known, newdata, scope, seed=seed, responses=kind != "linpred")
     return labelled(prepared, posterior, asked, kind=kind, summary=summary, attrs=attrs)
+
+
+def _warn_of_others(
+    prepared: Prepared, newdata: Any, kept: Collection[str], groupings: Mapping[str, Grouping]
+) -> None:
+    """Warn where what was observed is of no cluster that is predicted: labels may differ."""
+    _, frame = prepared.rows_of(newdata, groups=kept, unlabelled=True)
+    for name in kept:
+        before = len(prepared.spec.schema.grouping(name).cells)
+        observed = groupings[name].labels[before:]
+        if observed and not (groupings[name].index(frame.columns) >= before).any():
+            warn(
+                f"condition_on= has responses of {name} {listing(observed)}, and newdata no row of "
+                "those: they say something of the parameters alone. Are the labels the same?"
+            )
 
 
 def labelled(
@@ -118,9 +135,11 @@ def check_arguments(
 
 def check_groups(spec: ModelSpec, argument: str, wanted: Any) -> tuple[str, ...]:
     """Return the groups that an argument names; all of them where it is left out."""
-    groups = list(dict.fromkeys(g.name for p in spec.layout for g in p.groups))
+    groups = list(spec.groups)
     if wanted is None:
         return tuple(groups)
+    if not isinstance(wanted, Collection):
+        raise BayesmmError(f"{argument}={wanted!r}: write the names of groups, such as {groups!r}.")
     asked = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     for name in asked:
         if name not in groups:

@@ -79,6 +79,30 @@ def test_offsets_and_functions_of_the_caller():
     assert np.allclose(terms.transform(FRAME).offset, np.log(X) + Z)
 
 
+@pytest.mark.parametrize("text", ["bs(x, df=5)", "cr(x, df=4)", "poly(x, 3)", "bs(log(x), df=4)"])
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e5])
+def test_a_row_has_its_slope_whatever_is_beside_it(text, unit):
+    frame = FRAME.assign(x=FRAME["x"] * unit)
+    terms = Terms(text)
+    terms.fit(frame)
+    whole = terms.differentiate(frame, "x").matrix
+    alone = terms.differentiate(frame.iloc[[7]], "x").matrix
+    assert np.allclose(alone, whole[[7]], rtol=1e-9, atol=1e-12 / unit)
+    constant = terms.differentiate(frame.iloc[[7] * 3], "x").matrix
+    assert np.allclose(constant, whole[[7] * 3], rtol=1e-9, atol=1e-12 / unit)
+    far = frame.assign(x=np.where(np.arange(N) == 3, 1e4 * unit, frame["x"]))
+    beside = np.delete(terms.differentiate(far, "x").matrix, 3, axis=0)
+    assert np.allclose(beside, np.delete(whole, 3, axis=0), rtol=1e-9, atol=1e-12 / unit)
+
+
+def test_functions_of_the_caller_get_series():
+    _, found = slopes("0 + f(x)", {"f": lambda x: x.clip(lower=1.0) ** 2})
+    far = np.abs(X - 1.0) > 0.01  # from the kink
+    assert np.allclose(found.matrix[far, 0], np.where(X > 1.0, 2 * X, 0.0)[far], atol=1e-9)
+    _, found = slopes("0 + round(x, 1) + z:x")
+    assert np.allclose(found.matrix, np.column_stack([0 * X, Z]))
+
+
 def test_refusals():
     terms = Terms("C(k) + x")
     terms.fit(FRAME)

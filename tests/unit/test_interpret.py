@@ -292,6 +292,49 @@ def test_a_new_cluster_is_the_same_on_both_sides(fit):
     assert same(table, drawn(fit, "b")[:, [coefs.index("b")]])
 
 
+def test_trials_that_are_a_predictor_too(data):
+    data = data.assign(n=np.resize([4, 6, 9], len(data)))
+    data["s"] = np.random.default_rng(1).binomial(data["n"], 0.4)
+    fit = bm.fit("prop(s, n) ~ n + x + (1 | g)", data, family="binomial", **QUICK)
+    table = bm.comparisons(fit, "n", data.head(4), comparison="odds_ratio", clusters="typical")
+    assert same(table, np.exp(np.repeat(drawn(fit, "b")[:, [1]], 4, axis=1)))
+    with pytest.raises(bm.BayesmmError, match="left of '~'"):
+        bm.slopes(fit, "n")
+    assert bm.datagrid(fit)["n"].tolist() == [round(data["n"].mean())]
+    for bad in (-1, 1.5):
+        with pytest.raises(bm.DataError, match="whole numbers from 0 on"):
+            fit.predict(data.head(2).assign(n=bad))
+
+
+def test_a_choice_of_clusters_for_each_group(data):
+    data = data.assign(h=np.resize(np.arange(8), len(data)))
+    fit = bm.fit("z ~ x + (1 | g) + (1 | h)", data, **QUICK)
+    rows = pd.DataFrame({"x": 0.5, "h": [1, 4]})
+    with pytest.raises(bm.BayesmmError, match="'h' and not 'g'.*'h': 'given'"):
+        bm.predictions(fit, rows)
+    found = bm.predictions(fit, rows, clusters={"g": "average"})
+    b, r = drawn(fit, "b"), drawn(fit, "r_h")[:, [1, 4], 0]
+    assert same(found, (b @ [1.0, 0.5])[:, None] + r)
+    assert found.attrs["clusters"] == "g: average, h: given"
+    new = bm.predictions(fit, rows, clusters={"g": "new"}, seed=1, draws=True)
+    assert np.allclose(new[..., 1] - new[..., 0], (r[:, 1] - r[:, 0]).reshape(2, 100))
+    assert (new.std(("chain", "draw")) > found["std_error"].to_numpy()).all()
+    with pytest.raises(bm.BayesmmError, match="no group 'k'"):
+        bm.predictions(fit, rows, clusters={"k": "new"})
+
+
+def test_fewer_draws(fit):
+    assert bm.predictions(fit, "mean", ndraws=20, draws=True).sizes["draw"] == 20
+    assert len(bm.comparisons(fit, "f", "mean", ndraws=20)) == 2
+    assert len(bm.slopes(fit, "x", "mean", ndraws=20)) == 1
+
+
+def test_a_number_that_also_enters_through_a_factor(data):
+    fit = bm.fit("z ~ x + C(round(x)) + (1 | g)", data.assign(x=data["x"].clip(0, 2)), **QUICK)
+    assert bm.comparisons(fit, {"x": [1.0, 1.2]}, "mean")["contrast"].tolist() == ["1.2 - 1"]
+    assert bm.datagrid(fit)["x"].iloc[0] == pytest.approx(data["x"].clip(0, 2).mean())
+
+
 # --- slopes ---
 
 
@@ -371,6 +414,21 @@ def test_whole_numbers_and_trials(curved, data):
     assert same(six, odds_ratio)
 
 
+def test_grids_of_models_without_predictors(data):
+    fit = bm.fit("z ~ 1 + (1 | g)", data, **QUICK)
+    assert bm.datagrid(fit).shape == (1, 0)
+    for clusters in ("typical", "average"):
+        table = bm.predictions(fit, "mean", clusters=clusters)
+        assert same(table, drawn(fit, "b"))
+
+
+def test_grids_of_the_rows_that_one_has(fit, data):
+    own = data.assign(t=pd.Categorical(data["t"]))
+    assert bm.datagrid(fit, newdata=own)["t"].tolist() == [data["t"].mode()[0]]
+    with pytest.raises(bm.DataError, match="no number"):
+        bm.datagrid(fit, newdata=data.assign(x=np.nan))
+
+
 def test_polars(fit, data):
     import polars as pl
 
@@ -404,6 +462,7 @@ def test_a_fit_is_not_changed(fit, data):
         (lambda f, d: bm.predictions(f, d.drop(columns="x")), "'x'"),
         (lambda f, d: bm.predictions(f, d.assign(g="new")), "clusters='typical'"),
         (lambda f, d: bm.predictions(f, d.assign(f="max")), "max"),
+        (lambda f, d: bm.predictions(f, d.assign(f=1)), "make the column text"),
         (lambda f, d: bm.predictions(f, by="ff"), "Did you mean 'f'"),
         (lambda f, d: bm.predictions(f, wts="w"), "by="),
         (lambda f, d: bm.predictions(f, by=True, wts="w"), "no such column"),
@@ -423,6 +482,20 @@ def test_a_fit_is_not_changed(fit, data):
         (lambda f, d: bm.slopes(f, slope="dxdy"), "'dydx'"),
         (lambda f, d: bm.slopes(f, "y"), "not a predictor"),
         (lambda f, d: bm.datagrid(f, zz=1), "'zz'"),
+        (lambda f, d: bm.datagrid(f, x=[[1, 2], [3, 4]]), "flat list"),
+        (lambda f, d: bm.predictions(f, draws=500), "draws=500"),
+        (lambda f, d: bm.predictions(f, by=3), "by=3"),
+        (lambda f, d: bm.predictions(f, variables=3), "variables=3"),
+        (lambda f, d: bm.predictions(f, variables={"x": []}), "no values"),
+        (lambda f, d: bm.predictions(f, type=["link"]), "type="),
+        (lambda f, d: bm.predictions(f, clusters=3), "clusters=3"),
+        (lambda f, d: bm.comparisons(f, {"x": [1, 2, 3]}), "a number to add"),
+        (lambda f, d: bm.comparisons(f, {"x": [[1], 2]}), "a number to add"),
+        (lambda f, d: bm.comparisons(f, [["x"]]), "not a predictor"),
+        (lambda f, d: bm.comparisons(f, {"f": ["low", "mid", "top"]}), "'reference'"),
+        (lambda f, d: bm.comparisons(f, "x", comparison=["ratio"]), "comparison="),
+        (lambda f, d: bm.comparisons(f, "x", d.assign(x="one")), "'x'"),
+        (lambda f, d: bm.slopes(f, slope=["dydx"]), "slope="),
         (lambda f, d: bm.datagrid(f, x=[]), "no values"),
         (lambda f, d: bm.datagrid(f, grid_type="mean"), "'mean_or_mode'"),
     ],

@@ -124,9 +124,9 @@ def test_the_figure_is_not_pyplots_and_says_what_it_shows(fit):
 
 
 def test_a_new_cluster_is_a_lighter_band_behind(fit):
-    figure = shown(plot_predictions(fit, {"x": [0, 1, 2]}, new_clusters=True, seed=3))
+    figure = shown(plot_predictions(fit, {"x": range(6)}, new_clusters=True, seed=3))
     axes = figure.axes[0]
-    rows = bm.datagrid(fit, x=[0, 1, 2])
+    rows = bm.datagrid(fit, x=range(6))
     for opacity, clusters in ((BAND, "typical"), (BEHIND, "new")):
         table = bm.predictions(fit, rows, clusters=clusters, seed=3)
         ((low, high),) = bands(axes, opacity)
@@ -227,6 +227,73 @@ def test_averages_over_the_data(fit, data):
     np.testing.assert_allclose(np.stack(bars(figure.axes[0])[0][1:], axis=1), behind[BOUNDS])
 
 
+def test_clusters_by_group(data):
+    fit = nearby(bm.Model("y ~ x + (1 | g) + (1 | h)", data))
+    condition, clusters = {"x": range(6), "g": ["a", "b"]}, {"g": "given", "h": "average"}
+    figure = shown(plot_predictions(fit, condition, clusters=clusters, new_clusters=True, seed=1))
+    rows = bm.datagrid(fit, **condition)
+    table = bm.predictions(fit, rows, clusters=clusters)
+    behind = bm.predictions(fit, rows, clusters=clusters | {"h": "new"}, seed=1)
+    for g, (_, middle), (low, high) in zip(
+        "ab", medians(figure.axes[0]), bands(figure.axes[0], BEHIND), strict=True
+    ):
+        np.testing.assert_allclose(middle, table["estimate"][table["g"] == g])
+        np.testing.assert_allclose(low, behind["conf_low"][table["g"] == g])
+        np.testing.assert_allclose(high, behind["conf_high"][table["g"] == g])
+    assert legend(figure)[1] == ["g: given, h: average", "g: given, h: new"]
+    figure = plot_slopes(fit, "x", condition, clusters=clusters)
+    assert figure.get_suptitle().endswith("interval, g: given, h: average")
+    figure = plot_comparisons(fit, "x", by="g", clusters=clusters)
+    assert figure.get_suptitle().endswith("interval, averaged over the data, g: given, h: average")
+
+
+# --- numbers with few values ---
+
+
+@pytest.fixture(scope="module")
+def few(data):
+    rows = data.assign(dose=np.resize([-1, 0, 1], len(data)), site=np.resize([1, 2, 4, 5], 240))
+    return nearby(bm.Model("y ~ x + dose * k + site + (1 | g)", rows))
+
+
+def test_chosen_numbers_are_points_at_their_place(fit):
+    axes = shown(plot_predictions(fit, {"x": [4, 0, 1]})).axes[0]
+    table = bm.predictions(fit, bm.datagrid(fit, x=[0, 1, 4]))
+    ((where, middle),) = medians(axes)
+    np.testing.assert_allclose(where, [0, 1, 4])
+    np.testing.assert_allclose(middle, table["estimate"])
+    ((places, low, high),) = bars(axes)
+    np.testing.assert_allclose(places, where)
+    np.testing.assert_allclose(np.stack([low, high], axis=1), table[BOUNDS])
+    assert not bands(axes)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "1", "4"]
+    assert shown(plot_predictions(fit, {"x": np.array(3.0)})).axes[0].get_xlabel() == "x"
+
+
+def test_points_of_few_numbers_stand_aside_by_colour(fit, data):
+    axes = shown(plot_predictions(fit, {"x": [0, 4], "k": None}, points=0.4)).axes[0]
+    (first, _), (second, _) = medians(axes)
+    np.testing.assert_allclose((first + second) / 2, [0, 4])
+    np.testing.assert_allclose(second - first, 0.12)
+    # The data have x of their own, which is kept.
+    np.testing.assert_allclose(scattered(axes)[0], data.loc[data["k"] == 0, ["x", "y"]])
+
+
+def test_numbers_with_few_values_are_drawn_at_all_of_them(few):
+    axes = shown(plot_predictions(few, "dose", points=0.3)).axes[0]
+    np.testing.assert_allclose(medians(axes)[0][0], [-1, 0, 1])
+    (points,) = scattered(axes)
+    assert len(np.unique(points[:, 0])) == 240
+    assert (abs(points[:, 0] - points[:, 0].round()) < 0.05).all()
+    axes = shown(plot_predictions(few, by="dose")).axes[0]
+    np.testing.assert_allclose(medians(axes)[0][0], [-1, 0, 1])
+    assert len(bars(axes)) == 1
+    figure = shown(plot_predictions(few, ["x", "dose", "site"]))
+    assert legend(figure) == [["-1", "0", "1"]]
+    assert titles(figure) == ["site = 1", "site = 2", "site = 4", "site = 5"]
+    assert bands(plot_predictions(few, "site").axes[0])
+
+
 # --- the data underneath ---
 
 
@@ -282,6 +349,59 @@ def test_probabilities_and_linear_predictors_are_called_so(chance, data):
     assert axes.get_ylabel() == "linear predictor"
 
 
+@pytest.mark.parametrize("trials", ["10", "n + 1", "n"])
+def test_counts_of_several_trials_are_no_probabilities(data, trials):
+    varied = data.assign(n=np.resize([7, 12], len(data)))
+    formula = f"prop(s, {trials}) ~ x + n + (1 | g)"
+    fit = nearby(bm.Model(formula, varied, family="binomial"))
+    axes = plot_predictions(fit, "x", points=0.5).axes[0]
+    assert axes.get_ylabel() == "expected s"
+    np.testing.assert_allclose(scattered(axes)[0][:, 1], data["s"])
+    axes = plot_predictions(fit, {"x": None, "n": [12]}).axes[0]
+    assert axes.get_ylabel() == "expected s"
+    axes = plot_comparisons(fit, "x", "n", comparison="odds_ratio").axes[0]
+    assert axes.get_ylabel().replace("\n", " ") == "x: +1, odds ratio, probability of s"
+    if trials == "n":
+        axes = plot_predictions(fit, {"x": None, "n": [1]}).axes[0]
+        assert axes.get_ylabel() == "probability of s"
+
+
+def test_trials_may_be_named_although_they_are_no_predictor(data):
+    fit = nearby(bm.Model("prop(s, n) ~ x + (1 | g)", data, family="binomial"))
+    axes = plot_predictions(fit, {"x": None, "n": [6]}).axes[0]
+    assert axes.get_ylabel() == "expected s"
+    rows = bm.datagrid(fit, x=medians(axes)[0][0], n=[6])
+    table = bm.predictions(fit, rows, clusters="typical")
+    np.testing.assert_allclose(medians(axes)[0][1], table["estimate"])
+
+
+def test_levels_of_thresholds_are_no_clusters(data):
+    plain = nearby(bm.Model("thresholds(o, h) ~ x", data, family="cumulative"))
+    assert plot_predictions(plain, {"x": range(6)}).get_suptitle().endswith("interval")
+    with pytest.raises(bm.BayesmmError, match="no group effects"):
+        plot_predictions(plain, "x", new_clusters=True)
+    fit = nearby(bm.Model("thresholds(o, h) ~ x + (1 | g)", data, family="cumulative"))
+    figure = shown(plot_predictions(fit, {"x": range(6), "h": [3, 4]}))
+    table = bm.predictions(fit, bm.datagrid(fit, x=range(6), h=[3, 4]), clusters="typical")
+    assert figure.get_suptitle().endswith("typical cluster")
+    for category, axes in zip("123", figure.axes, strict=True):
+        for h, (_, middle) in zip((3, 4), medians(axes), strict=True):
+            part = table[(table["group"] == category) & (table["h"] == h)]
+            np.testing.assert_allclose(middle, part["estimate"])
+    assert len(plot_predictions(fit, {"x": range(6), "g": ["a", "b"]}).axes) == 3
+
+
+def test_categories_have_panels_where_a_new_cluster_is_behind(ordinal):
+    figure = shown(plot_predictions(ordinal, {"x": range(6)}, new_clusters=True, seed=1))
+    assert titles(figure) == ["o = 1", "o = 2", "o = 3"]
+    assert legend(figure) == [["typical cluster", "new cluster"]]
+    table = bm.predictions(ordinal, bm.datagrid(ordinal, x=range(6)), clusters="new", seed=1)
+    for category, axes in zip("123", figure.axes, strict=True):
+        ((low, high),) = bands(axes, BEHIND)
+        part = table[table["group"] == category]
+        np.testing.assert_allclose(np.stack([low, high], axis=1), part[BOUNDS])
+
+
 def test_categories_are_colours_or_panels(ordinal):
     figure = shown(plot_predictions(ordinal, {"x": [0, 3]}))
     table = bm.predictions(ordinal, bm.datagrid(ordinal, x=[0, 3]))
@@ -298,8 +418,8 @@ def test_categories_are_colours_or_panels(ordinal):
 
 
 def test_comparisons(chance):
-    (axes,) = shown(plot_comparisons(chance, "k", {"x": [0, 1, 2]})).axes
-    table = bm.comparisons(chance, "k", bm.datagrid(chance, x=[0, 1, 2]))
+    (axes,) = shown(plot_comparisons(chance, "k", {"x": range(6)})).axes
+    table = bm.comparisons(chance, "k", bm.datagrid(chance, x=range(6)))
     np.testing.assert_allclose(medians(axes)[0][1], table["estimate"])
     np.testing.assert_allclose(np.stack(bands(axes)[0], axis=1), table[BOUNDS])
     text = " ".join(axes.get_ylabel().split())
@@ -401,7 +521,8 @@ def no_prediction(monkeypatch):
         ({"condition": {"k": [0, 7]}}, r"'k' has no level 7. It has 0, 1"),
         ({"condition": {"x": ["a"]}}, r"'x' is a number, write finite numbers"),
         ({"condition": {"x": [np.nan]}}, r"write finite numbers"),
-        ({"condition": {"x": []}}, r"at least one value"),
+        ({"condition": {"x": []}}, r"x= has no values: give at least one"),
+        ({"condition": {"x": [[1, 2], [3, 4]]}}, r"give a flat list"),
         ({"condition": {"x": None, "g": ["z"]}}, r"'g' has no level 'z'"),
         ({"condition": ["x", "many"]}, r"'many' has 30 values, and 12 colours .* choose some"),
         ({"condition": ["x", "k", "many"]}, r"30 panels \(30 of 'many'\)"),
@@ -412,6 +533,15 @@ def no_prediction(monkeypatch):
         ({"condition": ["x", "g"], "clusters": "typical"}, r"the same for every level of 'g'"),
         ({"condition": {"x": 1, "g": "a"}, "new_clusters": True}, r"these are 'given' ones"),
         ({"by": "k", "new_clusters": True}, r"write clusters='typical' or 'average'"),
+        ({"condition": "x", "new_clusters": "yes"}, r"new_clusters='yes': write True or False"),
+        ({"condition": "x", "clusters": "given"}, r"which of 'g'. Name some, .* 'g': .* or by="),
+        ({"condition": "x", "clusters": {"g": "given"}}, r"which of 'g'. Name some"),
+        ({"condition": "x", "clusters": {"h": "new"}}, r"has no group 'h'"),
+        ({"condition": "x", "clusters": {"g": "nwe"}}, r"Did you mean 'new'"),
+        ({"condition": "x", "clusters": ["given"]}, r"write one of 'given'"),
+        ({"condition": "x", "figsize": 3}, r"figsize=3: write width and height"),
+        ({"condition": "x", "figsize": (3, 0)}, r"figsize=\(3, 0\)"),
+        ({"condition": "x", "figsize": "big"}, r"figsize='big'"),
         ({"condition": "x", "wts": "n"}, r"wts= .* write by="),
         ({"condition": "x", "newdata": "mean"}, r"newdata='mean'"),
         ({"condition": "x", "conf_level": 95}, r"conf_level=95"),
@@ -438,6 +568,11 @@ def test_refusals_of_comparisons_and_slopes(fit, ordinal, data):
             plot(data, "x", "x")
         with pytest.raises(bm.BayesmmError, match="variables= is empty|no numeric predictor"):
             plot(fit, [], "x")
+        with pytest.raises(bm.BayesmmError, match="variables=3: write the name"):
+            plot(fit, 3, "x")
+    for values in ({"x": [1, 2, 3]}, {"k": [0, 1, 2]}, {"many": ["m00", "m01", "m02"]}):
+        with pytest.raises(bm.BayesmmError, match=r"write .*two values \[a, b\]"):
+            plot_comparisons(fit, values, "x")
     with pytest.raises(bm.BayesmmError, match=r"29 panels \(29 contrasts\).* fewer variables"):
         plot_comparisons(fit, "many", "x")
     with pytest.raises(bm.BayesmmError, match="comparison='diff'"):
@@ -453,8 +588,15 @@ def test_refusals_of_comparisons_and_slopes(fit, ordinal, data):
 @pytest.mark.usefixtures("no_prediction")
 def test_refusals_that_depend_on_the_groups(data):
     crossed = nearby(bm.Model("y ~ x + (1 | g) + (1 | h)", data))
-    with pytest.raises(bm.BayesmmError, match=r"by 'g', and the model groups by 'h' too"):
+    offer = r"say it by group: clusters=\{'g': 'given', 'h': 'average'\}"
+    with pytest.raises(bm.BayesmmError, match=r"by 'g', and the model groups by 'h' too.*" + offer):
         plot_predictions(crossed, ["x", "g"])
+    with pytest.raises(bm.BayesmmError, match=r"the same for every level of 'g'.*" + offer):
+        plot_predictions(crossed, ["x", "g"], clusters="typical")
+    with pytest.raises(bm.BayesmmError, match=r"which of 'h'. Name some"):
+        plot_predictions(crossed, ["x", "g"], clusters={"g": "given"})
+    with pytest.raises(bm.BayesmmError, match=r"the same for every level of 'g'"):
+        plot_predictions(crossed, ["x", "g"], clusters={"g": "new", "h": "new"})
     plain = nearby(bm.Model("y ~ x", data))
     with pytest.raises(bm.BayesmmError, match="the model has no group effects"):
         plot_predictions(plain, "x", new_clusters=True)

@@ -200,7 +200,7 @@ def test_nested_clusters_keep_what_is_known(nested_fit):
 
 def test_a_row_without_a_label_is_a_cluster_of_its_own(sleepstudy_fit):
     new = rows((0.0, 0.0), None)
-    with pytest.raises(bm.DataError, match="'Subject'.*missing"):
+    with pytest.raises(bm.DataError, match="missing value in 'Subject'"):
         sleepstudy_fit.predict(new)
     found = values(
         sleepstudy_fit.predict(new, kind="linpred", new_levels="sample", seed=1), "linpred"
@@ -427,6 +427,8 @@ def test_weights_that_are_not_numbers_count_for_nothing():
     assert k < 0.7
     assert 180 < effective <= 200
     with pytest.warns(bm.BayesmmWarning, match="Pareto k"):
+        condition_module._resampled(np.where(np.arange(400) < 5, 0.0, -np.inf), rng)
+    with pytest.raises(bm.BayesmmError, match="all but impossible"):
         condition_module._resampled(np.where(np.arange(400) == 3, 0.0, -np.inf), rng)
 
 
@@ -458,6 +460,10 @@ def test_conditioning_refuses_what_the_model_cannot_know():
         (rows().assign(Days=["1", "2", "3"]), {}, bm.DataError, ["Days"]),
         (rows(subject=308), {}, bm.DataError, ["'Subject'", "numbers", "text"]),
         (rows((1.0, np.nan)), {"new_levels": "sample"}, bm.DataError, ["missing", "'Days'"]),
+        (rows(subject=None), {}, bm.DataError, ["newdata", "without a label"]),
+        (rows().head(0), {}, bm.DataError, ["newdata has no rows"]),
+        (rows().rename(columns={"Days": "days"}), {}, bm.DataError, ["called 'days'?"]),
+        (rows(), {"group_effects": False}, bm.BayesmmError, ["group_effects=False", "names"]),
         (rows(), {"kind": "fitted"}, bm.BayesmmError, ["'fitted'", "'mean'"]),
         (rows(), {"new_levels": "new"}, bm.BayesmmError, ["'new'", "'population'"]),
         (rows(), {"summary": 0.9}, bm.BayesmmError, ["summary=0.9"]),
@@ -502,3 +508,52 @@ def test_a_second_call_with_the_same_shapes_compiles_nothing(nested_fit, nested_
         before = evaluate._cache_size()
         nested_fit.predict(nested_data.tail(12), seed=2, **how)
         assert evaluate._cache_size() == before
+
+
+def test_conditioning_on_known_clusters_beside_new_ones(sleepstudy_fit):
+    data = bm.datasets.load("sleepstudy")
+    new = data.head(2).assign(Subject="new")
+    alone = sleepstudy_fit.predict(new, condition_on=new, seed=1, summary=True)
+    both = pd.concat([new, data.iloc[10:11]])
+    found = sleepstudy_fit.predict(new, condition_on=both, seed=1, summary=True)
+    # A row of a subject whose others are known says next to nothing of the new one.
+    a, b = (tree["predictions"]["mean"].to_numpy() for tree in (alone, found))
+    assert np.abs(a[0] - b[0]).max() < 0.2 * a[1].min()
+
+
+def test_conditioning_warns_where_no_cluster_is_predicted_that_was_observed(sleepstudy_fit):
+    data = bm.datasets.load("sleepstudy").head(2)
+    with pytest.warns(bm.BayesmmWarning, match="Subject 'one'.*labels the same"):
+        sleepstudy_fit.predict(
+            data.assign(Subject="two"),
+            condition_on=data.assign(Subject="one"),
+            new_levels="sample",
+            draws=200,
+            seed=1,
+        )
+
+
+def test_columns_that_are_predictors_and_groups():
+    rng = np.random.default_rng(2)
+    dose = np.repeat(np.arange(1, 9) / 2, 6)
+    data = pd.DataFrame({"dose": dose, "year": np.repeat(np.arange(2000, 2008), 6)})
+    data["y"] = dose + rng.normal(size=48)
+    fit = bm.fit("y ~ dose + (1 | dose)", data, **QUICK)
+    mean = values(fit.predict(), "mean")
+    assert np.array_equal(mean, values(fit.predict(data), "mean"))
+    between = values(fit.predict(pd.DataFrame({"dose": [0.7]}), group_effects=()), "mean")
+    b = draws(fit, "b")
+    assert np.allclose(between[:, 0], b[:, 0] + 0.7 * b[:, 1])
+    fit = bm.fit("y ~ year + (1 | year)", data, **QUICK)
+    half = pd.DataFrame({"year": [2001.5]})
+    b = draws(fit, "b")
+    assert np.allclose(
+        values(fit.predict(half, group_effects=()), "mean")[:, 0], b[:, 0] + 2001.5 * b[:, 1]
+    )
+    with pytest.raises(bm.DataError, match="fractions in the column 'year'"):
+        fit.predict(half)
+    # All else is equal in comparisons: clusters are those of the rows.
+    table = bm.comparisons(fit, "year")
+    assert np.allclose(table["estimate"], np.median(b[:, 1]))
+    assert np.allclose(bm.slopes(fit, "year")["estimate"], np.median(b[:, 1]))
+    assert bm.predictions(fit, variables={"year": [2000, 2010.5]}, by=True).shape[0] == 2
