@@ -92,36 +92,13 @@ class Prepared:
         """The numbers of the NumPyro model."""
         return Inputs(self.design, self.spec.pack()[1])
 
-    def design_of(self, newdata: Any) -> tuple[Design, Frame, np.ndarray | None]:
-        """Return the design of new rows, their frame, and their responses where they are given.
-
-        Parameters
-        ----------
-        newdata : dataframe
-            With the columns of the predictors, and those of trials, bounds and known errors.
-
-        Raises
-        ------
-        DataError
-            For a missing column or value, or a level of a predictor that the model has not seen.
-        NewLevelsError
-            For a level of a group that the model has not seen.
-        """
-        response = self.response_text
-        own = response_columns(replace(response, additions=()))
-        given = set(own) <= set(column_names(newdata))
-        design, frame = self.rows_of(newdata, also=own if given else ())
-        for grouping in self.spec.schema.groupings:
-            unseen = grouping.index(frame.columns) < 0
-            if unseen.any():
-                cells = frame.columns.loc[unseen, list(grouping.factors)].astype(str)
-                labels = sorted({":".join(cell) for cell in cells.itertuples(index=False)})
-                raise NewLevelsError(
-                    f"newdata has levels of the group {grouping.name!r} that the model has not "
-                    f"seen: {listing(labels)}. Leave those rows out."
-                )
-        y = evaluate(response.expression, frame.columns, self.functions) if given else None
-        return design, frame, None if y is None else np.asarray(y)
+    def responses_of(self, newdata: Any) -> np.ndarray | None:
+        """Return the responses of new rows, or None where they have no such column."""
+        own = response_columns(replace(self.response_text, additions=()))
+        if not set(own) <= set(column_names(newdata)):
+            return None
+        frame = read_frame(newdata, own, missing="error", called="newdata")
+        return np.asarray(evaluate(self.response_text.expression, frame.columns, self.functions))
 
     def rows_of(
         self,

@@ -89,7 +89,7 @@ class Question:
         """What a table says of all its rows."""
         return {"clusters": self.whose, "conf_level": self.conf_level}
 
-    def asked(
+    def read(
         self, rows: pd.DataFrame, along: str | None = None, clusters_of: Asked | None = None
     ) -> Asked:
         """Read rows; `along` asks for derivatives by a column, clusters may be those of others."""

@@ -143,11 +143,11 @@ def comparisons(
     over = average(asked.rows, by, wts)
     names = used_columns(asked.rows, asked.prepared)
     # All else being equal, also where the predictor names clusters too.
-    own, parts = asked.asked(asked.rows), []
+    own, parts = asked.read(asked.rows), []
     for name, pairs in _pairs(asked, variables).items():
         for label, low, high in pairs:
             arms = [
-                asked.asked(
+                asked.read(
                     asked.rows.assign(**{name: like(asked.rows, name, values, names.index)}),
                     clusters_of=own,
                 )

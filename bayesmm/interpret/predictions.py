@@ -96,12 +96,12 @@ def predictions(
     if variables is not None:
         named = _imposed(asked.prepared, variables)
         rows = counterfactual(asked.rows, named)
-        own = asked.asked(pd.concat([asked.rows] * (len(rows) // len(asked.rows))))
+        own = asked.read(pd.concat([asked.rows] * (len(rows) // len(asked.rows))))
         by = list(named) if by is True else by
     over = average(rows, by, wts)
     return answer(
         asked,
-        [asked.asked(rows, clusters_of=own)],
+        [asked.read(rows, clusters_of=own)],
         used_columns(rows, asked.prepared),
         over,
         each=lambda found, _: [found[0]["value"]],

@@ -118,7 +118,7 @@ def slopes(
         def each(found: list, rows: np.ndarray, x: np.ndarray = x) -> list[np.ndarray]:
             return [make(found[0]["slope"], found[0]["value"], x[:, rows])]
 
-        arm = asked.asked(asked.rows, along=name)
+        arm = asked.read(asked.rows, along=name)
         found = answer(asked, [arm], labels, over, each=each, adds=adds, draws=draws)
         parts.append(named(found, name, written))
     return concatenated(parts, draws=draws)

@@ -253,7 +253,7 @@ def _is_chance(asked: Question) -> bool:
         return asked.kind == "mean"
     trials = None
     if kind.trials or (kind.columns and kind.integer):
-        trials = asked.asked(asked.rows).design.data.get("trials")
+        trials = asked.read(asked.rows).design.data.get("trials")
     return trials is not None and bool((np.asarray(trials) == 1).all())
 
 

@@ -28,6 +28,7 @@ from bayesmm.predict.effects import Effects
 from bayesmm.predict.marginal import marginal_mean
 
 type Layout = tuple[PredictorLayout, ...]
+type Kind = Callable[..., dict[str, jax.Array]]
 
 
 def _linpred(family, layout: Layout, design: Design, draw: Mapping, key, averaged) -> dict:
@@ -52,7 +53,7 @@ def _response(family: Family, layout: Layout, design: Design, draw: Mapping, key
 
 #: What can be predicted: from one posterior draw to values for every row, by name. The last
 #: argument is the groups that are averaged over.
-KINDS: dict[str, Callable[..., dict[str, jax.Array]]] = {
+KINDS: dict[str, Kind] = {
     "linpred": _linpred,
     "mean": _mean,
     "response": _response,
@@ -70,7 +71,7 @@ def predict_rows(
     design: Design,
     effects: Effects,
     *,
-    kind: str,
+    kind: str | Kind,
     seed: int,
     probability: float | None = None,
     along: Design | None = None,
@@ -86,8 +87,8 @@ def predict_rows(
     effects : Effects
         The group effects of their clusters; a group without clusters has no effect, or is averaged
         over.
-    kind : str
-        One of `KINDS`.
+    kind : str or callable
+        One of `KINDS`, or a function like those.
     seed : int
         For responses.
     probability : float, optional
@@ -114,6 +115,7 @@ def predict_rows(
     chunks = [order[start : start + step] for start in range(0, design.rows, step)]
     tables = _tables(effects, chunks)
     averaged = tuple(sorted(effects.averaged))
+    quantity = KINDS[kind] if isinstance(kind, str) else kind
     use_compilation_cache()
     places: dict[str, np.ndarray] = {}
     lock = threading.Lock()
@@ -128,7 +130,7 @@ def predict_rows(
             tangent = None if along is None else _columns_of(take(along, padded))
             keys = jax.random.split(jax.random.fold_in(key, number), draws)
             found = _evaluate(
-                population, values, part, keys, tangent, family, layout, kind, averaged
+                population, values, part, keys, tangent, family, layout, quantity, averaged
             )
             for name, array in found.items():
                 kept = np.asarray(array)[:, : len(rows)]
@@ -229,13 +231,13 @@ def _evaluate(
     direction: list[dict[str, Any]] | None,
     family: Family,
     layout: Layout,
-    kind: str,
+    quantity: Kind,
     averaged: tuple[str, ...],
 ):
     def one(population, effects, key):
         def at(step):
             moved = design if direction is None else _shifted(design, direction, step)
-            return KINDS[kind](family, layout, moved, {**population, **effects}, key, averaged)
+            return quantity(family, layout, moved, {**population, **effects}, key, averaged)
 
         if direction is None:
             return at(0.0)

@@ -5,20 +5,17 @@ A zero-inflated response is a finite mixture: with probability zi a row is zero 
 may be zero too (a sampling zero: none was seen this time).
 """
 
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayesmm.chunks import at_once
-from bayesmm.design import Design, take
-from bayesmm.engines import use_compilation_cache
+from bayesmm.design import Design
 from bayesmm.errors import DataError, FamilyError, listing
 from bayesmm.families import FAMILIES, Family
 from bayesmm.model import predictor_values
+from bayesmm.predict import Known, Scope, ask, predict_rows
 from bayesmm.results.fit import Fit
 from bayesmm.results.posterior import flat
 
@@ -66,44 +63,40 @@ def structural_zeros(fit: Fit, newdata: Any = None, *, draws: bool = False) -> x
             f"family={family.name!r} does not tell structural from sampling zeros{why}. Those that "
             f"do are {listing(able, 20)}."
         )
+    posterior = fit.whole_posterior()
+    scope = Scope(prepared.spec.groups, remedy="Leave those rows out.")
+    asked = ask(prepared, Known(flat(posterior)), newdata, scope)
     if newdata is None:
-        design, index, y = prepared.design, prepared.frame.index, prepared.response.values
+        y, seen = prepared.response.values, prepared.response.data
     else:
-        design, frame, y = prepared.design_of(newdata)
-        index = frame.index
-    rows = np.arange(design.rows) if y is None else np.flatnonzero(y == 0)
+        y, seen = prepared.responses_of(newdata), {}
+    rows = np.arange(asked.design.rows) if y is None else np.flatnonzero(y == 0)
     for censored in ("right", "interval"):  # above 0, although a 0 was recorded
-        if censored in design.data:
-            rows = rows[~design.data[censored][rows]]
+        if censored in seen:
+            rows = rows[~seen[censored][rows]]
     if rows.size == 0:
         raise DataError(f"No row has a response ({fit.spec.response}) of zero.")
-    posterior = fit.whole_posterior()
-    sample = (posterior.sizes["chain"], posterior.sizes["draw"])
-    use_compilation_cache()
-    parts = []
-    with jax.enable_x64(True):
-        quantities = jax.tree.map(jnp.asarray, flat(posterior))
-        step = at_once(sample[0] * sample[1] * family.width)
-        for start in range(0, len(rows), step):
-            chosen = take(design, rows[start : start + step])
-            found = np.asarray(
-                _probabilities(quantities, chosen, family, family.structural_zero, fit.spec.layout)
-            )
-            parts.append(found if draws else found.mean(axis=0))
-    values = np.concatenate(parts, axis=-1)
-    coords = {"obs_id": index[rows]}
-    dims: tuple[str, ...] = ("obs_id",)
-    if draws:
-        values = values.reshape(*sample, -1)
-        coords = {"chain": posterior.chain, "draw": posterior.draw, **coords}
-        dims = ("chain", "draw", "obs_id")
-    return xr.DataArray(values, dims=dims, coords=coords, name="structural")
+    asked = asked.part(rows)
+    found = predict_rows(
+        family,
+        prepared.spec.layout,
+        asked.design,
+        asked.effects,
+        kind=_structural,
+        seed=0,
+        probability=None if draws else 0.5,
+    )["structural"]
+    coords: dict[str, Any] = {"obs_id": asked.frame.index}
+    if not draws:
+        return xr.DataArray(found[0], dims=("obs_id",), coords=coords, name="structural")
+    coords = {"chain": posterior.chain, "draw": posterior.draw, **coords}
+    values = found.reshape(posterior.sizes["chain"], posterior.sizes["draw"], -1)
+    return xr.DataArray(values, dims=("chain", "draw", "obs_id"), coords=coords, name="structural")
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
-def _probabilities(quantities, design: Design, family: Family, structural, layout) -> jax.Array:
-    def one(draw):
-        log_probability = structural(predictor_values(family, layout, design, draw))
-        return jnp.broadcast_to(jnp.exp(log_probability), (design.rows,))
-
-    return jax.vmap(one)(quantities)
+def _structural(family: Family, layout, design: Design, draw, key, averaged) -> dict:
+    """P(Z = 1 | y = 0) of every row, for one draw: a kind of prediction."""
+    del key, averaged
+    structural: Any = family.structural_zero
+    log_probability = structural(predictor_values(family, layout, design, draw))
+    return {"structural": jnp.broadcast_to(jnp.exp(log_probability), (design.rows,))}
