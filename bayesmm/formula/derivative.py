@@ -14,8 +14,6 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -38,7 +36,7 @@ _SMOOTH: Mapping[str, Callable] = {
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
-    "**": jnp.power,
+    "**": operator.pow,
 }
 _PASSED_ON, _STEPS = ("I", "offset"), ("round",)
 _SPREAD = "spread of "  # before the text of a call, in the state: no expression reads like it
@@ -97,6 +95,8 @@ def derivative(
     DataError
         If the expression reads the column as a factor, or has no finite derivative somewhere.
     """
+    import jax  # which reading formulas does not need, and takes seconds
+
     if column not in expression.columns:
         return None
     with np.errstate(all="ignore"), jax.enable_x64(True):
@@ -146,11 +146,16 @@ class _Forward:
                 if name in _STEPS:
                     return None
                 if transform is ELEMENTWISE.get(name) and not named:
-                    return self._pushed(getattr(jnp, name), arguments)
+                    return self._pushed(name, arguments)
                 return self._quotient(node)
         raise TypeError(f"no derivative is written for {type(node).__name__}")
 
-    def _pushed(self, function: Callable, nodes: tuple[Expression, ...]) -> Any:
+    def _pushed(self, function: Callable | str, nodes: tuple[Expression, ...]) -> Any:
+        """The derivative of a function that JAX can evaluate, or has one of that name."""
+        import jax
+        import jax.numpy as jnp
+
+        apply: Callable = getattr(jnp, function) if isinstance(function, str) else function
         slopes = [self.slope(node) for node in nodes]
         if all(slope is None for slope in slopes):
             return None
@@ -160,9 +165,9 @@ class _Forward:
 
         def along(*moved):
             # Constants stay outside: the derivative by the exponent of x**2 is NaN where x <= 0.
-            return function(*[moved[moving.index(k)] if k in moving else v for k, v in fixed])
+            return apply(*[moved[moving.index(k)] if k in moving else v for k, v in fixed])
 
-        fixed = list(enumerate(values))
+        fixed = [(k, jnp.asarray(value)) for k, value in enumerate(values)]
         primals = tuple(jnp.broadcast_to(values[k], shape) for k in moving)
         tangents = tuple(jnp.broadcast_to(jnp.asarray(slopes[k]), shape) for k in moving)
         slope = jax.jvp(along, primals, tangents)[1]
