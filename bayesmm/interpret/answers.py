@@ -19,7 +19,13 @@ from bayesmm.engines import resolve_seed
 from bayesmm.errors import BayesmmError, did_you_mean, listing
 from bayesmm.interpret.average import Average
 from bayesmm.interpret.tables import check_names, drawn, repeated, summary, table_of
-from bayesmm.interpret.variables import check_conf_level, check_fit, predictors, rows_of
+from bayesmm.interpret.variables import (
+    check_conf_level,
+    check_fit,
+    groups_of,
+    predictors,
+    rows_of,
+)
 from bayesmm.predict import Asked, Known, Scope, ask, name_of_linear, predict_rows
 from bayesmm.prepare import Prepared
 from bayesmm.results import Fit
@@ -142,7 +148,7 @@ def question(
     fit: Fit,
     newdata: Any,
     *,
-    type: str,  # noqa: A002 (the name that marginaleffects gives it)
+    type: str,
     clusters: str | Mapping[str, str] | None,
     conf_level: float,
     seed: int | None,
@@ -176,8 +182,7 @@ def _clusters(
     prepared: Prepared, clusters: str | Mapping[str, str] | None, rows: pd.DataFrame
 ) -> dict[str, str]:
     """Of which clusters an answer is, by group."""
-    spec = prepared.spec
-    groups = {name: spec.schema.grouping(name).factors for name in spec.groups}
+    groups = groups_of(prepared)
     if clusters is None:
         factors = list(dict.fromkeys(f for own in groups.values() for f in own))
         missing = [f for f in factors if f not in rows.columns]

@@ -80,7 +80,7 @@ def comparisons(
     comparison: str | Callable[[np.ndarray, np.ndarray], np.ndarray] = "difference",
     by: Any = False,
     wts: Any = None,
-    type: str = "response",  # noqa: A002
+    type: str = "response",
     clusters: str | Mapping[str, str] | None = None,
     conf_level: float = 0.95,
     draws: bool = False,

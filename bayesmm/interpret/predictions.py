@@ -21,7 +21,7 @@ def predictions(
     variables: Any = None,
     by: Any = False,
     wts: Any = None,
-    type: str = "response",  # noqa: A002
+    type: str = "response",
     clusters: str | Mapping[str, str] | None = None,
     conf_level: float = 0.95,
     draws: bool = False,

@@ -1,7 +1,7 @@
 """`bm.slopes`: how fast the expected response changes with a predictor.
 
-The derivative is exact: JAX differentiates the prediction by the columns of the design, and the
-formula's own expressions give the derivative of those by the predictor (`bayesmm.formula`).
+JAX differentiates the prediction by the columns of the design, and the formula's own expressions
+give the derivative of those by the predictor: see `bayesmm.formula.derivative` for how exact it is.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ def slopes(
     slope: str = "dydx",
     by: Any = False,
     wts: Any = None,
-    type: str = "response",  # noqa: A002
+    type: str = "response",
     clusters: str | Mapping[str, str] | None = None,
     conf_level: float = 0.95,
     draws: bool = False,
@@ -102,6 +102,8 @@ def slopes(
                 f"variables: {name!r} is a factor, which has no slope: bm.comparisons(fit, "
                 f"{name!r}) compares its levels."
             )
+        if name not in asked.rows:
+            raise BayesmmError(f"variables: newdata has no column {name!r}.")
         if name in known_columns(asked.prepared.response_text):
             raise BayesmmError(
                 f"variables: {name!r} stands left of '~' too, where it has no slope: "
@@ -111,9 +113,7 @@ def slopes(
     labels = used_columns(asked.rows, asked.prepared)
     adds, parts = ("term", "contrast"), []
     for name in names:
-        x = asked.rows[name].to_numpy(float)[None, :, None] if name in asked.rows else None
-        if x is None:
-            raise BayesmmError(f"variables: newdata has no column {name!r}.")
+        x = asked.rows[name].to_numpy(float)[None, :, None]
 
         def each(found: list, rows: np.ndarray, x: np.ndarray = x) -> list[np.ndarray]:
             return [make(found[0]["slope"], found[0]["value"], x[:, rows])]

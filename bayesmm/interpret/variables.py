@@ -95,6 +95,12 @@ def check_conf_level(conf_level: Any) -> float:
     return float(conf_level)
 
 
+def groups_of(prepared: Prepared) -> dict[str, tuple[str, ...]]:
+    """Return the groups that have effects, and the columns that name their clusters."""
+    spec = prepared.spec
+    return {name: spec.schema.grouping(name).factors for name in spec.groups}
+
+
 def predictors(prepared: Prepared) -> dict[str, Variable]:
     """Return the predictors of a model, in the order of the formula."""
     names: dict[str, None] = {}

@@ -34,7 +34,7 @@ def plot_comparisons(
     by: str | Sequence[str] | None = None,
     comparison: str | Callable[[np.ndarray, np.ndarray], np.ndarray] = "difference",
     newdata: Any = None,
-    type: str = "response",  # noqa: A002
+    type: str = "response",
     clusters: str | Mapping[str, str] | None = None,
     new_clusters: bool = False,
     conf_level: float = 0.95,

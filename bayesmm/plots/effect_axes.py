@@ -2,8 +2,8 @@
 
 A line is a posterior median over a number on x, its band an equal-tailed interval; a factor on x,
 or a number with few values, has points with error bars instead, side by side where there are
-colours. Training data may lie
-underneath, and the interval of a new cluster behind. What is written is `effect_labels`.
+colours. Training data may lie underneath, and the interval of a new cluster behind. What is written
+is `effect_labels`.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bayesmm.errors import BayesmmError, did_you_mean, listing
 from bayesmm.interpret.grid import listed
-from bayesmm.interpret.variables import Variable, predictors, variable
+from bayesmm.interpret.variables import Variable, groups_of, predictors, variable
 from bayesmm.plots.canvas import short
 from bayesmm.prepare import Prepared
 from bayesmm.response import known_columns
@@ -105,12 +105,6 @@ def names_of(argument: str, given: Any) -> list[str]:
     if twice:
         raise BayesmmError(f"{argument} has {listing(twice)} twice: name each column once.")
     return names
-
-
-def groups_of(prepared: Prepared) -> dict[str, tuple[str, ...]]:
-    """Return the groups that have effects, and the columns that name their clusters."""
-    spec = prepared.spec
-    return {name: spec.schema.grouping(name).factors for name in spec.groups}
 
 
 def grouping_factors(prepared: Prepared) -> list[str]:

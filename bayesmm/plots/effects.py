@@ -18,14 +18,13 @@ from bayesmm.interpret import datagrid
 from bayesmm.interpret.answers import CLUSTERS, Question, question
 from bayesmm.interpret.average import average
 from bayesmm.interpret.grid import grid_by_name
-from bayesmm.interpret.variables import check_fit, predictors
+from bayesmm.interpret.variables import check_fit, groups_of, predictors
 from bayesmm.plots.canvas import COLUMNS
 from bayesmm.plots.effect_facets import (
     Facet,
     averaged,
     check_numbers,
     grouping_factors,
-    groups_of,
     names_of,
     wanted,
 )
@@ -163,7 +162,7 @@ def read(
     by: str | Sequence[str] | None,
     *,
     newdata: Any,
-    type: str,  # noqa: A002
+    type: str,
     clusters: str | Mapping[str, str] | None,
     new_clusters: bool,
     conf_level: float,

@@ -19,7 +19,7 @@ def plot_predictions(
     *,
     by: str | Sequence[str] | None = None,
     newdata: Any = None,
-    type: str = "response",  # noqa: A002
+    type: str = "response",
     clusters: str | Mapping[str, str] | None = None,
     new_clusters: bool = False,
     points: float = 0.0,

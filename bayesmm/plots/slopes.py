@@ -30,7 +30,7 @@ def plot_slopes(
     by: str | Sequence[str] | None = None,
     slope: str = "dydx",
     newdata: Any = None,
-    type: str = "response",  # noqa: A002
+    type: str = "response",
     clusters: str | Mapping[str, str] | None = None,
     new_clusters: bool = False,
     conf_level: float = 0.95,

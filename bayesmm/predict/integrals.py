@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln, logsumexp
 
-from bayesmm.chunks import at_once
+from bayesmm.chunks import at_once, power_of_two
 from bayesmm.design import Design, GroupDesign, take
 from bayesmm.families import Family
 from bayesmm.layout import GroupLayout, PredictorLayout
@@ -140,7 +140,7 @@ def component(
     rows : numpy.ndarray
         Which rows.
     """
-    size = _power_of_two(len(rows))
+    size = power_of_two(len(rows))
     padding = np.concatenate([np.arange(len(rows)), np.zeros(size - len(rows), dtype=np.int64)])
     part = take(design, rows[padding])
     weights = np.ones(size) if part.weights is None else part.weights.copy()
@@ -149,10 +149,10 @@ def component(
     for name, clusters in index.items():
         old = np.unique(clusters[clusters < known[name]])
         new[name] = np.unique(clusters[clusters >= known[name]])
-        tables[name] = np.concatenate([old, np.zeros(_power_of_two(len(old)) - len(old), int)])
+        tables[name] = np.concatenate([old, np.zeros(power_of_two(len(old)) - len(old), int)])
         # Every new cluster adds to the dimensions, and those of quadrature are few.
         extra = len(new[name])
-        count[name] = extra if extra <= max(NODES) else _power_of_two(extra)
+        count[name] = extra if extra <= max(NODES) else power_of_two(extra)
         place = np.where(
             clusters < known[name],
             np.searchsorted(old, clusters),
@@ -173,10 +173,6 @@ def component(
     return Component(
         replace(part, predictors=tuple(predictors), weights=weights), tables, count, new
     )
-
-
-def _power_of_two(count: int) -> int:
-    return 1 << (count - 1).bit_length() if count else 0
 
 
 class Integrator:
@@ -229,7 +225,7 @@ class Integrator:
         points = NODES[size] ** size if method.kind == "quadrature" and size else method.samples
         # Derivatives by eta and by pairs of them, and the density at all points.
         numbers = part.design.rows * self._width * (points + 8) + part.design.rows * size + size**2
-        found = _integrals(
+        log_p, noise, u = _integrals(
             (self._population, tables, self._roots, jax.random.split(key, self.draws)),
             part.design,
             self._spec.family,
@@ -238,7 +234,7 @@ class Integrator:
             method,
             min(at_once(SMALLER * numbers), self.draws),
         )
-        return Integrals(*(None if x is None else np.asarray(x) for x in found))  # type: ignore
+        return Integrals(np.asarray(log_p), np.asarray(noise), None if u is None else np.asarray(u))
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))

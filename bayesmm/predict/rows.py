@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmm.chunks import at_once
+from bayesmm.chunks import at_once, power_of_two
 from bayesmm.design import Design, GroupDesign, take
 from bayesmm.engines import Crew, use_compilation_cache
 from bayesmm.families import Family
@@ -170,7 +170,7 @@ def _tables(effects: Effects, chunks: Sequence[np.ndarray]) -> dict[str, int]:
         name: max(len(np.unique(clusters.index[rows])) for rows in chunks)
         for name, clusters in effects.clusters.items()
     }
-    return {name: 1 << (count - 1).bit_length() for name, count in most.items()}
+    return {name: power_of_two(count) for name, count in most.items()}
 
 
 def _of_chunk(

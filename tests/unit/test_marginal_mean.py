@@ -63,7 +63,9 @@ def on_a_grid(prepared, draw, points):
         )
 
     def total(grid, mass):
-        step = lambda sum_, one: (sum_ + one[1] * mean(one[0]), None)  # noqa: E731
+        def step(sum_, one):
+            return sum_ + one[1] * mean(one[0]), None
+
         return jax.lax.scan(step, 0.0 * mean(grid[0]), (grid, mass))[0]
 
     return np.asarray(jax.jit(total)(grid, mass))
