@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from bayesmm.priors import LKJ
     from bayesmm.results import Fit, load, loo_group, marginal_mean, sbc, structural_zeros
+    from bayesmm.shrinkage import pooling
 
 _HOMES = {
     "Model": "bayesmm.api",
@@ -75,6 +76,7 @@ _HOMES = {
     "marginal_mean": "bayesmm.results",
     "sbc": "bayesmm.results",
     "structural_zeros": "bayesmm.results",
+    "pooling": "bayesmm.shrinkage",
 }
 _MODULES = ("datasets", "families")
 
@@ -110,6 +112,7 @@ __all__ = [
     "plot_predictions",
     "plot_sbc",
     "plot_slopes",
+    "pooling",
     "predictions",
     "r2",
     "sbc",

@@ -82,6 +82,14 @@ def gram(A: jax.Array, B: jax.Array) -> jax.Array:
     return sum((columns[k] * B[k] for k in range(1, A.shape[0])), columns[0] * B[0])
 
 
+def outer(A: jax.Array, B: jax.Array) -> jax.Array:
+    """Return A B' for each level: (q, p, J) and (r, p, J) give (q, r, J)."""
+    if A.shape[1] > WRITTEN_OUT:
+        return jnp.einsum("akj,bkj->abj", A, B)
+    terms = [A[:, None, k] * B[None, :, k] for k in range(A.shape[1])]
+    return sum(terms[1:], terms[0])
+
+
 def times(A: jax.Array, x: jax.Array) -> jax.Array:
     """Return A x for each level: (q, p, J) and (p, J) give (q, J)."""
     return sum((A[:, k] * x[k] for k in range(1, A.shape[1])), A[:, 0] * x[0])

@@ -152,7 +152,7 @@ def factorise(plan: Plan, diagonal: Sequence[jax.Array], cross: Cross) -> Factor
         return Factorised(plan, L, T)
     e = core.factor
     L[e] = blocks.cholesky(A[e])
-    T_core = [blocks.solve(_of_pairs(L[e], plan, e, g), B[e, g]) for g in core.others]
+    T_core = [blocks.solve(of_pairs(L[e], plan, e, g), B[e, g]) for g in core.others]
     if core.sparse:
         entries = jnp.concatenate([t.reshape(t.shape[0], -1) for t in T_core], axis=-1)
     else:
@@ -162,7 +162,7 @@ def factorise(plan: Plan, diagonal: Sequence[jax.Array], cross: Cross) -> Factor
     return Factorised(plan, L, T, entries, S)
 
 
-def _of_pairs(L: jax.Array, plan: Plan, e: int, g: int) -> jax.Array:
+def of_pairs(L: jax.Array, plan: Plan, e: int, g: int) -> jax.Array:
     """The factor of the first level of each pair; all pairs are in order."""
     pairs = plan.pairs[e, g].first.shape[0]
     if pairs == L.shape[-1] * plan.factors[g].levels:

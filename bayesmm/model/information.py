@@ -118,26 +118,46 @@ def conditional(
         return Conditional(factorise(plan, [], {}), [], [])
     d = population - information.reference
     root = jnp.sqrt(precision)
-    own, scaled, v = [], [], []
-    for f, factor in enumerate(plan.factors):
-        Lambda = jax.scipy.linalg.block_diag(
-            *(covariances[member.names.variable("r")] for member in factor.members)
-        )
-        own.append(Lambda)
-        scaled.append(Lambda * root)
-        # (c - H d) is divided by sigma^2, of which Lambda brings one half.
-        v.append(scaled[f].T @ (information.c[f] - information.H[f] @ d) * root)
-    diagonal = [
-        blocks.identity(len(scaled[f]), factor.levels)
-        + blocks.congruence(scaled[f], jnp.asarray(information.G[f]), scaled[f])
-        for f, factor in enumerate(plan.factors)
+    Lambda = roots_by_factor(plan, covariances)
+    scaled = [own * root for own in Lambda]
+    # (c - H d) is divided by sigma^2, of which Lambda brings one half.
+    v = [
+        own.T @ (c - H @ d) * root
+        for own, c, H in zip(scaled, information.c, information.H, strict=True)
     ]
-    cross = {
-        (f, g): blocks.congruence(scaled[f], jnp.asarray(G), scaled[g])
-        for (f, g), G in information.cross.items()
+    C = factorise_precision(plan, scaled, information.G, information.cross)
+    return Conditional(C, C.forward(v), Lambda)
+
+
+def roots_by_factor(plan: Plan, roots: Mapping[str, jax.Array]) -> list[jax.Array]:
+    """Return by factor a root of the covariance of all effects of a level, (effects, effects).
+
+    Parameters
+    ----------
+    plan : Plan
+        The factors.
+    roots : mapping of str to array
+        The same by variable of effects: those of different predictors are independent.
+    """
+    return [
+        jax.scipy.linalg.block_diag(*(roots[m.names.variable("r")] for m in factor.members))
+        for factor in plan.factors
+    ]
+
+
+def factorise_precision(
+    plan: Plan, Lambda: Sequence[jax.Array], G: Sequence[Any], cross: Mapping[tuple[int, int], Any]
+) -> Factorised:
+    """Return C of A = I + Lambda' G Lambda, given the blocks of G as `Information` has them."""
+    diagonal = [
+        blocks.identity(len(root), factor.levels) + blocks.congruence(root, jnp.asarray(own), root)
+        for root, own, factor in zip(Lambda, G, plan.factors, strict=True)
+    ]
+    between = {
+        (f, g): blocks.congruence(Lambda[f], jnp.asarray(own), Lambda[g])
+        for (f, g), own in cross.items()
     }
-    C = factorise(plan, diagonal, cross)
-    return Conditional(C, C.forward(v), own)
+    return factorise(plan, diagonal, between)
 
 
 def carriers(layout: Sequence[PredictorLayout]) -> tuple[int, ...]:
@@ -180,43 +200,8 @@ def collect(
         For the population parameters of other predictors, and numbers: less the derivative of the
         score by each element, shape (elements, m, rows).
     """
-    carrying = carriers(layout)
-    factors = range(len(plan.factors))
-    columns, place, index = [], [], []
-    for factor in plan.factors:
-        own, of = [], []
-        for member in factor.members:
-            group = design.predictors[member.predictor].groups[member.group]
-            own += list(group.columns.T)
-            of += [carrying.index(member.predictor)] * group.columns.shape[1]
-        columns.append(own)
-        place.append(of)
-        index.append(group.index)
-
-    def summed(f: int, values: np.ndarray) -> np.ndarray:
-        """Z_f' values, for values of shape (m, rows)."""
-        levels = plan.factors[f].levels
-        return np.stack(
-            [
-                np.bincount(index[f], z * values[k], levels)
-                for z, k in zip(columns[f], place[f], strict=True)
-            ]
-        )
-
-    def products(f: int, g: int, at: np.ndarray, count: int) -> np.ndarray:
-        """Z_f' W Z_g, the rows summed where `at` says."""
-        return np.stack(
-            [
-                np.stack(
-                    [
-                        np.bincount(at, z * W[k, m] * other_z, count)
-                        for other_z, m in zip(columns[g], place[g], strict=True)
-                    ]
-                )
-                for z, k in zip(columns[f], place[f], strict=True)
-            ]
-        )
-
+    carrying, factors = carriers(layout), range(len(plan.factors))
+    Z = Incidence.of(plan, layout, design)
     predictors = {names.variable("b"): k for k, names in enumerate(layout)}
     H: list[list[np.ndarray]] = [[] for _ in factors]
     for name in reference:
@@ -228,15 +213,111 @@ def collect(
             slopes = (of_predictor * column for column in centred(design.predictors[k]).T)
         for values in slopes:
             for f in factors:
-                H[f].append(summed(f, values))
+                H[f].append(Z.summed(f, values))
     none = [np.zeros((factor.effects, factor.levels, 0)) for factor in plan.factors]
+    G, cross = Z.products(W)
     return Information(
-        G=tuple(products(f, f, index[f], factor.levels) for f, factor in enumerate(plan.factors)),
-        cross={
-            (f, g): products(f, g, pairs.rows, len(pairs.first))
-            for (f, g), pairs in plan.pairs.items()
-        },
-        c=tuple(summed(f, score) for f in factors),
+        G=G,
+        cross=cross,
+        c=tuple(Z.summed(f, score) for f in factors),
         H=tuple(np.stack(h, axis=-1) if h else none[f] for f, h in enumerate(H)),
         reference=np.concatenate([np.zeros(0), *(np.ravel(r) for r in reference.values())]),
     )
+
+
+@dataclass(frozen=True)
+class Incidence:
+    """Z, by factor: which level each row is of, and what multiplies its effects there.
+
+    It sums in NumPy, or in JAX where `xp` is `jax.numpy`.
+
+    Attributes
+    ----------
+    plan : Plan
+        The factors and their pairs.
+    columns : tuple of tuple of array
+        By factor and effect: what multiplies the effect, shape (rows,).
+    place : tuple of tuple of int
+        By factor and effect: which of the m predictors it is of.
+    index : tuple of array
+        By factor: the level of each row.
+    xp : module
+        NumPy or `jax.numpy`.
+    """
+
+    plan: Plan
+    columns: tuple[tuple[Any, ...], ...]
+    place: tuple[tuple[int, ...], ...]
+    index: tuple[Any, ...]
+    xp: Any
+
+    @classmethod
+    def of(
+        cls, plan: Plan, layout: Sequence[PredictorLayout], design: Design, xp: Any = np
+    ) -> "Incidence":
+        """Return Z of these rows."""
+        carrying = carriers(layout)
+        columns, place, index = [], [], []
+        for factor in plan.factors:
+            own, of = [], []
+            for member in factor.members:
+                group = design.predictors[member.predictor].groups[member.group]
+                own += list(group.columns.T)
+                of += [carrying.index(member.predictor)] * group.columns.shape[1]
+            member = factor.members[0]
+            columns.append(tuple(own))
+            place.append(tuple(of))
+            index.append(design.predictors[member.predictor].groups[member.group].index)
+        return cls(plan, tuple(columns), tuple(place), tuple(index), xp)
+
+    def summed(self, f: int, values: Any) -> Any:
+        """Return Z_f' values, shape (effects, levels), for values of shape (m, rows)."""
+        at, levels = self.index[f], self.plan.factors[f].levels
+        return self.xp.stack(
+            [
+                self._total(z * values[k], at, levels)
+                for z, k in zip(self.columns[f], self.place[f], strict=True)
+            ]
+        )
+
+    def times(self, effects: Sequence[Any], m: int) -> Any:
+        """Return Z b, shape (m, rows), for the effects of each factor, shape (effects, levels)."""
+        total = [self.xp.zeros(len(self.index[0]))] * m
+        for columns, place, index, b in zip(
+            self.columns, self.place, self.index, effects, strict=True
+        ):
+            for z, k, own in zip(columns, place, b, strict=True):
+                total[k] = total[k] + z * own[index]
+        return self.xp.stack(total)
+
+    def products(self, W: Any) -> tuple[tuple[Any, ...], dict[tuple[int, int], Any]]:
+        """Return the blocks of Z' W Z, of factors and of pairs, for W of shape (m, m, rows)."""
+        factors = self.plan.factors
+        own = tuple(
+            self._product(f, f, W, self.index[f], factor.levels) for f, factor in enumerate(factors)
+        )
+        cross = {
+            (f, g): self._product(f, g, W, pairs.rows, len(pairs.first))
+            for (f, g), pairs in self.plan.pairs.items()
+        }
+        return own, cross
+
+    def _product(self, f: int, g: int, W: Any, at: Any, count: int) -> Any:
+        """Z_f' W Z_g, the rows summed where `at` says, shape (effects, effects, count)."""
+        return self.xp.stack(
+            [
+                self.xp.stack(
+                    [
+                        self._total(z * W[k, m] * other, at, count)
+                        for other, m in zip(self.columns[g], self.place[g], strict=True)
+                    ]
+                )
+                for z, k in zip(self.columns[f], self.place[f], strict=True)
+            ]
+        )
+
+    def _total(self, values: Any, at: Any, count: int) -> Any:
+        # NumPy's is the faster one; JAX's is differentiable, and can be mapped.
+        if self.xp is np:
+            return np.bincount(at, values, count)
+        return blocks.sum_into(values, at, count)

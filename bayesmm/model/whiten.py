@@ -23,8 +23,9 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from bayesmm.model.curvature import RowLikelihood
 from bayesmm.model.information import carriers, centred
-from bayesmm.model.predictor import log_likelihood, log_likelihood_at
+from bayesmm.model.predictor import log_likelihood
 from bayesmm.model.program import Evaluated, Summary
 from bayesmm.model.transformed import Transformed, TransformedInputs
 
@@ -183,53 +184,13 @@ class Whitened(Transformed):
     def _scores(self, eta, rebased, inputs: TransformedInputs) -> jax.Array:
         """The derivative of each row's log-likelihood by its m linear predictors, (m, rows)."""
         base, numbers = rebased
-        names = [layout.parameter for layout in self._carrying]
-
-        def total(eta):
-            linear = {**base, **dict(zip(names, eta, strict=True))}
-            family, design = self.program.family, inputs.model.design
-            return log_likelihood_at(family, design, linear, numbers).sum()
-
-        return jax.grad(total)(eta)
+        return self._rows(base, numbers, inputs).score(eta)
 
     def _curvature(self, eta, base, found: Evaluated, inputs: TransformedInputs):
         """Score (m, rows) and information (m, m, rows), positive semidefinite, of each row."""
         numbers = self.program.population(found.quantities, inputs.model)
+        return self._rows(base, numbers, inputs).score_and_information(eta)
 
-        def scores(eta):
-            return self._scores(eta, (base, numbers), inputs)
-
-        def column(direction):
-            return jax.jvp(scores, (eta,), (direction[:, None] * jnp.ones_like(eta),))[1]
-
-        score = scores(eta)
-        observed = -jax.lax.map(column, jnp.eye(len(eta)))
-        weights = inputs.model.design.weights
-        return score, positive_information(observed, score, weights)
-
-
-def positive_information(observed: jax.Array, score: jax.Array, weights: Any = None) -> jax.Array:
-    """Return the observed information, the squared score where it is not positive.
-
-    The expectation of the squared score is that of the information, in every direction; it is
-    what remains of a row where the log-likelihood is not concave.
-
-    Parameters
-    ----------
-    observed : array
-        Shape (m, m, rows).
-    score : array
-        Shape (m, rows).
-    weights : array, optional
-        Shape (rows,): factors on the log-likelihood that are in both.
-    """
-    if weights is not None:
-        score = score / jnp.sqrt(jnp.where(weights > 0, weights, 1.0))
-    if len(score) == 1:
-        squared = score[None] ** 2
-        return jnp.where(observed > 1e-8 * squared, observed, squared)
-    symmetric = jnp.moveaxis(0.5 * (observed + jnp.swapaxes(observed, 0, 1)), -1, 0)
-    values, vectors = jnp.linalg.eigh(symmetric)
-    along = jnp.einsum("nkv,kn->nv", vectors, score) ** 2
-    values = jnp.where(values > 1e-8 * along, values, along)
-    return jnp.einsum("nkv,nv,nmv->kmn", vectors, values, vectors)
+    def _rows(self, base, numbers, inputs: TransformedInputs) -> RowLikelihood:
+        names = tuple(layout.parameter for layout in self._carrying)
+        return RowLikelihood(self.program.family, inputs.model.design, names, base, numbers)

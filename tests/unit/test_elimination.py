@@ -15,6 +15,7 @@ from transform_cases import EPS, float64, quick_jit
 from bayesmm.design import Design, GroupDesign, PredictorDesign
 from bayesmm.layout import GroupLayout, PredictorLayout
 from bayesmm.model import find_factors, make_plan, plan
+from bayesmm.model.covariances import level_covariances
 from bayesmm.model.elimination import factorise
 
 ROWS = 48
@@ -300,3 +301,23 @@ def test_gradients_are_finite_differences(name, sparse, monkeypatch):
     near, far = ((value(t) - value(-t)) / (2 * t) for t in (h / 2, h))
     assert gradient == pytest.approx((4 * near - far) / 3, rel=1e-6)
     assert abs(gradient) > 1e-2
+
+
+# --- covariances of single levels ---
+
+
+@every_structure
+@pytest.mark.parametrize("sparse", [True, False], ids=["listed", "dense"])
+def test_covariances_of_levels_are_blocks_of_the_inverse(name, sparse, monkeypatch):
+    structure = STRUCTURES[name]
+    if not structure.core and not sparse:
+        pytest.skip("nothing is crossed")
+    monkeypatch.setattr(plan, "DENSE_IS_FASTER_BY", 0 if sparse else 10**9)
+    factors, design = designed(structure)
+    A = precision(factors, design)
+    found = make_plan(factors, design, most_columns=100)
+    diagonal, cross = blocks_of(A, found)
+    C = factorise(found, diagonal, cross)
+    expected, _ = blocks_of(np.linalg.inv(A), found)
+    for own, block in zip(level_covariances(C), expected, strict=True):
+        np.testing.assert_allclose(own, block, atol=1e-12, rtol=1e-10)

@@ -23,7 +23,7 @@ from transform_cases import (
 )
 
 from bayesmm.model import Whitened, collect, log_likelihood
-from bayesmm.model.whiten import positive_information
+from bayesmm.model.curvature import positive_information
 
 #: Log densities of some hundred, and what they are made of, agree to this up to rounding.
 RTOL = 1e-8

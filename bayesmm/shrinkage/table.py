@@ -1,0 +1,203 @@
+"""The table of partial pooling: three estimates of each effect of a level, and how it shrinks."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesmm.errors import BayesmmError, did_you_mean, listing
+from bayesmm.interpret.variables import check_fit
+from bayesmm.layout import GroupLayout, PredictorLayout
+from bayesmm.results import Fit
+from bayesmm.results.posterior import flat, thinned
+from bayesmm.results.tables import groups
+from bayesmm.shrinkage.factors import pooling_factors
+from bayesmm.shrinkage.unpooled import unpooled_effects
+from bayesmm.spec import ModelSpec
+
+#: Posterior draws over which pooling factors are averaged if nothing is said, and the most numbers
+#: that they may have together.
+DRAWS, NUMBERS = 1000, 50_000_000
+
+
+def pooling(
+    fit: Fit, group: str | None = None, *, parameter: str | None = None, ndraws: int | None = None
+) -> pd.DataFrame:
+    r"""Return what each level of a group says by itself, and how far it is pooled with the others.
+
+    Parameters
+    ----------
+    fit : Fit
+        The fit.
+    group : str, optional
+        The group, such as ``"Subject"``; may be left out where the model has only one.
+    parameter : str, optional
+        The distributional parameter, such as ``"mu"``, whose effects are looked at; all that have
+        effects of the group if left out.
+    ndraws : int, optional
+        Over how many posterior draws the pooling factors are averaged; 1,000 if left out, fewer
+        where there are very many effects. Everything else is of all draws.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each ``parameter``, ``level`` and ``effect`` (its index). Estimates are the
+        coefficients of the level, population and group effect together, on the scale of the link:
+
+        - ``n``: rows of the level;
+        - ``unpooled``, ``unpooled_se``: its own estimate and standard error, which maximise the
+          likelihood of its rows with all else held at the posterior means. Where the block has
+          every coefficient, it is that of a separate fit;
+        - ``complete``: the estimate that all levels share, the posterior mean of the population's
+          coefficient (0 where the effect has none);
+        - ``partial``, ``partial_sd``: posterior mean and sd of the level's coefficient;
+        - ``pooling``: the pooling factor omega, from 0 (no pooling) to 1 (complete);
+        - ``flag``: why there is no unpooled estimate: ``"infinite"`` (only zeros, say, on the log
+          scale), ``"not identified"`` (the rows of the level do not tell its effects apart), or
+          ``"not found"`` (no clear maximum). Empty where there is one.
+
+        Its ``attrs`` have the ``group``, the ``link`` of each parameter, and ``lambda``: by
+        parameter and effect, the one pooling factor of all levels of Gelman and Pardoe.
+
+    Raises
+    ------
+    BayesmmError
+        For a group or parameter that the model does not have, a model without group effects, or one
+        with too many crossed effects.
+    SamplerError
+        For a number of draws that makes no sense.
+
+    Notes
+    -----
+    The pooling factor of effect k of level j is the part of its prior variance that is left,
+
+    .. math:: \omega_{jk} = E[ Var(b_{jk} | \theta, y) / \Sigma_{kk} ],
+
+    over the posterior of the parameters. With one effect and a Gaussian response that is the weight
+    which the level's mean does not get. Off the Gaussian family the variance is that of the Laplace
+    approximation.
+
+    That of Gelman and Pardoe is of all levels together: one minus the variance over levels of the
+    effects' posterior means, divided by the posterior mean of their variance over levels. It is
+    above 0.5 where the data say less of the levels than the population does.
+
+    References
+    ----------
+    Gelman and Pardoe (2006), Bayesian measures of explained variance and pooling in multilevel
+    (hierarchical) models, Technometrics 48, 241-251.
+
+    Examples
+    --------
+    >>> bm.pooling(fit, "Subject").loc["mu", "308"]
+    """
+    prepared = check_fit(fit)
+    spec = prepared.spec
+    chosen = choose(spec, group, parameter)
+    posterior = fit.whole_posterior()
+    if ndraws is None:
+        size = sum(posterior[part.variable("r")][0, 0].size for _, part in groups(spec, None))
+        ndraws = min(DRAWS, max(NUMBERS // size, 50))
+        ndraws = min(ndraws, posterior.sizes["chain"] * posterior.sizes["draw"])
+    some = thinned(posterior, ndraws, "ndraws")
+    means = {name: values.mean(axis=0) for name, values in flat(posterior).items()}
+    omega = pooling_factors(prepared, flat(some), means)
+    parts, shrunk = {}, {}
+    for predictor, part in chosen:
+        parts[predictor.parameter] = _table(fit, posterior, predictor, part, means, omega)
+        r = posterior[part.variable("r")].stack(sample=("chain", "draw"))
+        shrunk[predictor.parameter] = dict(
+            zip(
+                part.effects,
+                _gelman_pardoe(r.transpose("sample", part.name, ...).to_numpy()),
+                strict=True,
+            )
+        )
+    table: pd.DataFrame = pd.concat(parts, names=["parameter"])
+    table.attrs = {
+        "group": chosen[0][1].name,
+        "link": {p.parameter: spec.family.link(p.parameter).name for p, _ in chosen},
+        "lambda": shrunk,
+    }
+    return table
+
+
+def choose(
+    spec: ModelSpec, group: str | None, parameter: str | None = None
+) -> list[tuple[PredictorLayout, GroupLayout]]:
+    """Return the effects of a group, with the predictors that they are in.
+
+    Raises
+    ------
+    BayesmmError
+        For a group or parameter that the model does not have, or none where it has several groups.
+    """
+    found = list(groups(spec, group))
+    names = list(dict.fromkeys(part.name for _, part in found))
+    if not names:
+        raise BayesmmError(
+            "fit: its model has no group effects, such as (1 | g): nothing is pooled."
+        )
+    if len(names) > 1:
+        raise BayesmmError(
+            f"group=None: the model has several groups. Write one of {listing(names)}."
+        )
+    if parameter is None:
+        return found
+    known = [predictor.parameter for predictor, _ in found]
+    if parameter not in known:
+        raise BayesmmError(
+            f"parameter={parameter!r} has no effects of the group {names[0]!r}."
+            f"{did_you_mean(parameter, known)} Write one of {listing(known)}."
+        )
+    return [pair for pair in found if pair[0].parameter == parameter]
+
+
+def _table(
+    fit: Fit,
+    posterior: xr.Dataset,
+    predictor: PredictorLayout,
+    part: GroupLayout,
+    means: Mapping[str, np.ndarray],
+    omega: Mapping[str, np.ndarray],
+) -> pd.DataFrame:
+    """The rows of one parameter, by level and effect."""
+    prepared = fit._prepared
+    place = prepared.spec.layout.index(predictor)
+    rows = prepared.design.predictors[place].groups[predictor.groups.index(part)]
+    effects = posterior[part.variable("r")]
+    levels = effects[part.name].to_numpy()
+    alone = unpooled_effects(prepared, means, part)
+    counts = np.bincount(np.asarray(rows.index), minlength=len(levels))
+    index = pd.MultiIndex.from_product([levels, part.effects], names=["level", "effect"])
+    columns: dict[str, list[np.ndarray]] = {}
+    for k, effect in enumerate(part.effects):
+        shared = 0.0
+        if effect in predictor.coefs:
+            shared = posterior[predictor.variable("b")][..., predictor.coefs.index(effect)]
+            shared = shared.to_numpy()[..., None]
+        own = effects.transpose("chain", "draw", part.name, ...).to_numpy()[..., k] + shared
+        own = own.reshape(-1, len(levels))
+        complete = np.full(len(levels), np.mean(shared))
+        for name, column in {
+            "n": counts,
+            "unpooled": complete + alone.b[:, k],
+            "unpooled_se": alone.se[:, k],
+            "complete": complete,
+            "partial": own.mean(axis=0),
+            "partial_sd": own.std(axis=0, ddof=1),
+            "pooling": omega[part.variable("r")][:, k],
+            "flag": alone.flag,
+        }.items():
+            columns.setdefault(name, []).append(column)
+    stacked = {name: np.stack(values, axis=1).ravel() for name, values in columns.items()}
+    return pd.DataFrame(stacked, index=index)
+
+
+def _gelman_pardoe(r: np.ndarray) -> list[float]:
+    """1 - V(E[b_j]) / E[V(b_j)] for each effect, of draws of shape (draws, levels, effects)."""
+    if r.shape[1] < 2:
+        return [float("nan")] * r.shape[2]
+    between = r.mean(axis=0).var(axis=0, ddof=1)
+    total = r.var(axis=1, ddof=1).mean(axis=0)
+    return (1.0 - between / np.where(total > 0, total, np.nan)).tolist()
