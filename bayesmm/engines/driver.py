@@ -198,7 +198,7 @@ def drive(
                     kept.append(_joined([record for _, record in made], axis=0))
                     divergences += int(kept[-1]["diverging"].sum())
                 done += count
-                bar.update(count, warming=warming, divergences=divergences)
+                bar.update(count, "warm-up" if warming else "sampling", divergences=divergences)
                 size = _next_size(count, time.perf_counter() - tick)
         except KeyboardInterrupt:
             if not kept:

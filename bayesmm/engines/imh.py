@@ -143,7 +143,7 @@ class IMH:
             start = time.perf_counter()
 
             def tell(warming):
-                return partial(bar.update, warming=warming, divergences=0)
+                return partial(bar.update, doing="warm-up" if warming else "sampling")
 
             proposal = Proposal(np.zeros(size), np.sqrt(self.widen) * np.eye(size), self.df)
             rounds = []

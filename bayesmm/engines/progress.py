@@ -1,4 +1,4 @@
-"""One progress bar: draws, divergences and time left, silent where nobody watches."""
+"""One progress bar: what is counted, what went wrong, time left; silent where nobody watches."""
 
 import sys
 from importlib.util import find_spec
@@ -12,17 +12,19 @@ def _watched() -> bool:
 
 
 class Progress:
-    """A bar over the draws of all chains.
+    """A bar over draws, or other things that are made one after the other.
 
     Parameters
     ----------
     total : int
-        Draws a chain, warm-up included.
+        How many: draws a chain, warm-up included.
     wanted : bool
         Whether the user asked for it.
+    unit : str
+        What they are.
     """
 
-    def __init__(self, total: int, wanted: bool):
+    def __init__(self, total: int, wanted: bool, unit: str = "draw"):
         self._bar = None
         if wanted and _watched():
             # Without ipywidgets, tqdm.auto warns in a notebook; its text bar works there as well.
@@ -32,15 +34,25 @@ class Progress:
                 from tqdm.std import tqdm
 
             # Chunks are long enough to show each: no further waiting between two looks.
-            options = {"unit": "draw", "desc": "compiling", "leave": False, "mininterval": 0}
+            options = {"unit": unit, "desc": "compiling", "leave": False, "mininterval": 0}
             self._bar = tqdm(total=total, **options)
 
-    def update(self, draws: int, *, warming: bool, divergences: int) -> None:
-        """Move the bar on by some draws."""
+    def update(self, count: int, doing: str, **notes: int) -> None:
+        """Move the bar on.
+
+        Parameters
+        ----------
+        count : int
+            By how many.
+        doing : str
+            What is being done, such as ``"warm-up"``.
+        **notes : int
+            What else it says, such as how many divergences there are.
+        """
         if self._bar is not None:
-            self._bar.set_description("warm-up" if warming else "sampling", refresh=False)
-            self._bar.set_postfix(divergences=divergences, refresh=False)
-            self._bar.update(draws)
+            self._bar.set_description(doing, refresh=False)
+            self._bar.set_postfix(notes, refresh=False)
+            self._bar.update(count)
 
     def close(self) -> None:
         """Take the bar away."""

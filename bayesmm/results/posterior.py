@@ -31,6 +31,11 @@ def thinned(posterior: xr.Dataset, draws: int | None, argument: str = "draws") -
     return xr.Dataset(parts, coords={"chain": [0], "draw": np.arange(count), **coords})
 
 
+def means(posterior: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the posterior mean of every variable."""
+    return {name: values.mean(axis=0) for name, values in flat(posterior).items()}
+
+
 def flat(posterior: xr.Dataset) -> dict[str, np.ndarray]:
     """Return every variable with chain and draw as one leading dimension."""
     return {

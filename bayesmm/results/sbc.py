@@ -218,12 +218,12 @@ class _Study:
 
     def run(self, n: int, progress: bool) -> None:
         """Look at n data sets; an interrupt keeps those that are ranked."""
-        bar = Progress(n, progress)
+        bar = Progress(n, progress, "data set")
         try:
             for i in range(n):
                 self._one(i)
                 divergences = sum(kind == "divergences" for _, kind, _, _ in self.failures)
-                bar.update(1, warming=False, divergences=divergences)
+                bar.update(1, "fitting", divergences=divergences)
         except KeyboardInterrupt:
             if not self.ranks:
                 raise

@@ -330,7 +330,7 @@ def test_the_bar_shows_draws_and_divergences(model, monkeypatch, capsys):
     model.fit(**SHORT, seed=1)
     assert capsys.readouterr().err == ""  # nobody watches a test
     monkeypatch.setattr(progress, "_watched", lambda: True)
-    model.fit(**SHORT, seed=1)
+    model.fit(**SHORT, seed=1, engine=bm.NUTS())
     shown = capsys.readouterr().err
     for words in ("compiling", "warm-up", "sampling", "divergences=", "draw/s"):
         assert words in shown
