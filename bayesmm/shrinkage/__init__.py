@@ -5,6 +5,7 @@ of each level by itself. Both ask the same question of the model, with the covar
 as it is and with one of infinity: what are the effects of a level, all else being given?
 """
 
-from bayesmm.shrinkage.table import pooling
+from bayesmm.shrinkage.scale import mean_is_mu
+from bayesmm.shrinkage.table import choose, pooling
 
-__all__ = ["pooling"]
+__all__ = ["choose", "mean_is_mu", "pooling"]

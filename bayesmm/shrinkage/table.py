@@ -10,7 +10,7 @@ from bayesmm.errors import BayesmmError, did_you_mean, listing
 from bayesmm.interpret.variables import check_fit
 from bayesmm.layout import GroupLayout, PredictorLayout
 from bayesmm.results import Fit
-from bayesmm.results.posterior import flat, thinned
+from bayesmm.results.posterior import flat, means, thinned
 from bayesmm.results.tables import groups
 from bayesmm.shrinkage.factors import pooling_factors
 from bayesmm.shrinkage.unpooled import unpooled_effects
@@ -100,11 +100,11 @@ def pooling(
         ndraws = min(DRAWS, max(NUMBERS // size, 50))
         ndraws = min(ndraws, posterior.sizes["chain"] * posterior.sizes["draw"])
     some = thinned(posterior, ndraws, "ndraws")
-    means = {name: values.mean(axis=0) for name, values in flat(posterior).items()}
-    omega = pooling_factors(prepared, flat(some), means)
+    at = means(posterior)
+    omega = pooling_factors(prepared, flat(some), at)
     parts, shrunk = {}, {}
     for predictor, part in chosen:
-        parts[predictor.parameter] = _table(fit, posterior, predictor, part, means, omega)
+        parts[predictor.parameter] = _table(fit, posterior, predictor, part, at, omega)
         r = posterior[part.variable("r")].stack(sample=("chain", "draw"))
         shrunk[predictor.parameter] = dict(
             zip(
@@ -158,7 +158,7 @@ def _table(
     posterior: xr.Dataset,
     predictor: PredictorLayout,
     part: GroupLayout,
-    means: Mapping[str, np.ndarray],
+    at: Mapping[str, np.ndarray],
     omega: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
     """The rows of one parameter, by level and effect."""
@@ -167,7 +167,7 @@ def _table(
     rows = prepared.design.predictors[place].groups[predictor.groups.index(part)]
     effects = posterior[part.variable("r")]
     levels = effects[part.name].to_numpy()
-    alone = unpooled_effects(prepared, means, part)
+    alone = unpooled_effects(prepared, at, part)
     counts = np.bincount(np.asarray(rows.index), minlength=len(levels))
     index = pd.MultiIndex.from_product([levels, part.effects], names=["level", "effect"])
     columns: dict[str, list[np.ndarray]] = {}
