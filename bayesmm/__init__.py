@@ -37,16 +37,21 @@ if TYPE_CHECKING:
         slopes,
         variance_partition,
     )
+    from bayesmm.page import export_shrinkage, shrinkage_widget
     from bayesmm.plots import (
         plot_caterpillar,
         plot_comparisons,
+        plot_pooling,
         plot_predictions,
+        plot_ridge,
         plot_sbc,
+        plot_shrinkage,
         plot_slopes,
     )
     from bayesmm.priors import LKJ
     from bayesmm.results import Fit, load, loo_group, marginal_mean, sbc, structural_zeros
     from bayesmm.shrinkage import pooling
+    from bayesmm.simulation import parametric_bootstrap, power, simulate
 
 _HOMES = {
     "Model": "bayesmm.api",
@@ -64,11 +69,16 @@ _HOMES = {
     "r2": "bayesmm.interpret",
     "slopes": "bayesmm.interpret",
     "variance_partition": "bayesmm.interpret",
+    "export_shrinkage": "bayesmm.page",
+    "shrinkage_widget": "bayesmm.page",
     "plot_caterpillar": "bayesmm.plots",
     "plot_comparisons": "bayesmm.plots",
+    "plot_pooling": "bayesmm.plots",
     "plot_predictions": "bayesmm.plots",
-    "plot_slopes": "bayesmm.plots",
+    "plot_ridge": "bayesmm.plots",
     "plot_sbc": "bayesmm.plots",
+    "plot_shrinkage": "bayesmm.plots",
+    "plot_slopes": "bayesmm.plots",
     "LKJ": "bayesmm.priors",
     "Fit": "bayesmm.results",
     "load": "bayesmm.results",
@@ -77,6 +87,9 @@ _HOMES = {
     "sbc": "bayesmm.results",
     "structural_zeros": "bayesmm.results",
     "pooling": "bayesmm.shrinkage",
+    "parametric_bootstrap": "bayesmm.simulation",
+    "power": "bayesmm.simulation",
+    "simulate": "bayesmm.simulation",
 }
 _MODULES = ("datasets", "families")
 
@@ -100,6 +113,7 @@ __all__ = [
     "comparisons",
     "datagrid",
     "datasets",
+    "export_shrinkage",
     "families",
     "fit",
     "hypothesis",
@@ -107,15 +121,22 @@ __all__ = [
     "load",
     "loo_group",
     "marginal_mean",
+    "parametric_bootstrap",
     "plot_caterpillar",
     "plot_comparisons",
+    "plot_pooling",
     "plot_predictions",
+    "plot_ridge",
     "plot_sbc",
+    "plot_shrinkage",
     "plot_slopes",
     "pooling",
+    "power",
     "predictions",
     "r2",
     "sbc",
+    "shrinkage_widget",
+    "simulate",
     "slopes",
     "structural_zeros",
     "variance_partition",
