@@ -191,7 +191,7 @@ export class LinesView extends Chart {
     this.frame(
       { domain: [-0.7, order.length - 0.3], label: `${payload.group}, in order`, ticks: [] },
       this.axisOfResponse(),
-      { left: 4.4, bottom: model.J <= 40 ? 3.6 : 2.6 },
+      { left: 4.4, bottom: model.J <= 40 ? 3.6 : 3.2 },
     );
     const { left, right, bottom } = this.box;
     const rank = new Float64Array(model.J);
@@ -201,7 +201,8 @@ export class LinesView extends Chart {
     this.pooled = (j) => [this.x(rank[j]), this.y(this.responseAt(shown.theta[0][j] * column))];
     const at = this.y(this.responseAt(shown.beta[0] * column));
     this.path("data", "population", segment(left, at, right, at), { class: "bm-line-population" });
-    if (share > 5) {
+    const crowded = share < 2;
+    if (!crowded) {
       let d = "";
       for (let j = 0; j < model.J; j++) {
         if (state.out[j]) continue;
@@ -230,7 +231,9 @@ export class LinesView extends Chart {
     ring(this, "partial", x2, y2, radius(j) + 0.1 * em, "bm-partial-current");
     if (!state.out[j]) ring(this, "own", ...this.own(j), 0.36 * em, `bm-own-current${j === state.selected ? " bm-handle" : ""}`);
     this.labelLevels(order, (i) => [this.x(rank[i]), bottom + 1.2 * em, "middle"], model.J <= 60);
-    this.setNote("Grey: rows. In order, each group's own mean (small) and the pooled one (red). Line: the population.");
+    this.setNote(
+      (crowded ? "" : "Grey: rows. ") + "In order, each group's own mean (small) and the pooled one (red). Line: the population.",
+    );
   }
 
   pick(px, py) {
