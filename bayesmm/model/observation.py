@@ -226,7 +226,9 @@ class Observed(dist.Distribution):
 
         def wide(low, high):
             least = 1.0 if self.integer else 1e-14 * jnp.maximum(jnp.abs(low), jnp.abs(high))
-            return ~done & ~(high - low <= least)
+            # An open end makes `least` infinite, and any interval narrow.
+            closed = jnp.isfinite(low) & jnp.isfinite(high)
+            return ~done & ~(closed & (high - low <= least))
 
         def halve(state):
             step, (low, high) = state

@@ -144,12 +144,16 @@ def _check_path(path: Any) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise BayesmmError(f"path={path!r}: write the name of a file, such as 'page.html'.")
     target = Path(path)
-    if target.is_dir():
+    try:
+        is_directory, has_place = target.is_dir(), target.parent.is_dir()
+    except (OSError, ValueError) as error:  # too long, or with a NUL
+        raise BayesmmError(f"path={str(path)!r} is no name of a file ({error}).") from error
+    if is_directory:
         raise BayesmmError(
             f"path={str(path)!r} is a directory. Write the name of a file in it, such as "
             f"{str(target / 'page.html')!r}."
         )
-    if not target.parent.is_dir():
+    if not has_place:
         raise BayesmmError(
             f"path={str(path)!r}: there is no directory {str(target.parent)!r}. Make it, or write "
             "a path in one that is there."
@@ -167,10 +171,10 @@ def _replace(target: Path, text: str) -> None:
         # The permissions that a new file gets, or those of the one that is replaced.
         os.chmod(beside, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
         os.replace(beside, target)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         if beside is not None:
             Path(beside).unlink(missing_ok=True)
-        why = error.strerror or error
+        why = getattr(error, "strerror", None) or error
         raise BayesmmError(
             f"path={str(target)!r} cannot be written ({why}). Write a path where you may."
         ) from error

@@ -128,8 +128,9 @@ def _sums(found: Quadratic, index: np.ndarray, levels: int) -> dict[str, list[fl
     G = [np.bincount(index, found.w * z[:, a] * z[:, b], levels) for a, b in pairs]
     c = [np.bincount(index, found.w * z[:, a] * found.r, levels) for a in effects]
     return {
-        "G": [_precise(x) for x in np.ravel(G, order="F")],
-        "c": [_precise(x) for x in np.ravel(c, order="F")],
+        # Every digit: predictors such as years cost many when G is inverted.
+        "G": np.ravel(G, order="F").tolist(),
+        "c": np.ravel(c, order="F").tolist(),
     }
 
 

@@ -17,7 +17,7 @@ from bayesmm.results.convert import effect_variables
 from bayesmm.results.posterior import flat
 from bayesmm.simulation.blueprint import Blueprint, fitted_blueprint
 from bayesmm.simulation.calls import Traced, called, check_callable, numbers_of, same_names
-from bayesmm.simulation.source import Source, checked, plain_columns
+from bayesmm.simulation.source import UNSOUND, Source, checked, plain_columns
 from bayesmm.spec import ModelSpec
 
 GROUP_EFFECTS = ("new", "fitted")
@@ -158,9 +158,11 @@ def _compiled(
         real = jax.jit(lambda y, columns: traced({**columns, **plan.responses.arrays(y)}))
         observed = [float(value) for value in real(y, columns)]
     parts = []
-    for _, count, values in source.compiled(make_key(seed), n, traced):
+    for first, sound, values in source.compiled(make_key(seed), n, traced):
+        if not sound.all():
+            raise BayesmmError(f"In simulation {first + int(np.argmin(sound))}: {UNSOUND}")
         parts.append(values)
-        bar.update(count, "simulating")
+        bar.update(len(sound), "simulating")
     table = [np.concatenate(own) for own in zip(*parts, strict=True)]
     return dict(zip(traced.names, observed, strict=True)), dict(
         zip(traced.names, table, strict=True)

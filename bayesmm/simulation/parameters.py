@@ -74,7 +74,8 @@ def categories_of(params: Any, family: Family) -> tuple[str, ...]:
     """Return the categories that parameters imply, if any.
 
     Thresholds of K - 1 labels ``a|b`` name K categories, without labels they are 1 to K. Of a
-    nominal response all but the first are in the names of the coefficients, ``b_mu_<category>``.
+    nominal response all but the first are in the names of the coefficients, ``b_mu_<category>``;
+    the first is 1 or a where 2 or b is next, and else called reference.
     """
     check_mapping(params)
     main, holder = family.parameters[0], family.intercept_holder
@@ -96,9 +97,16 @@ def categories_of(params: Any, family: Family) -> tuple[str, ...]:
         prefix = f"b_{main.name}_"
         others = [str(n).removeprefix(prefix) for n in params if str(n).startswith(prefix)]
         if others:
-            first = "1" if others[0] == "2" else "a" if others[0] == "b" else "reference"
-            return (first, *others)
+            return (_reference(others), *others)
     return ()
+
+
+def _reference(others: Sequence[str]) -> str:
+    """A name for the category that the others are compared with: what stands before them."""
+    likely = {"2": "1", "b": "a", "B": "A"}.get(others[0], "reference")
+    while likely in others:
+        likely += "_"
+    return likely
 
 
 # --- reading ---
@@ -137,6 +145,11 @@ def _filled(w: Wanted, value: Any, labels: Sequence[Sequence[str]], where: str) 
 def _by_label(w: Wanted, value: Mapping, labels: Sequence[Sequence[str]], where: str) -> np.ndarray:
     own, *rest = labels
     given = {_label(key, own): x for key, x in value.items()}
+    if len(given) < len(value):
+        raise BayesmmError(
+            f"params[{where!r}]={dict(value)!r} says a label twice: {listing(given)} are in it. "
+            "Write each once."
+        )
     for key in given:
         if key not in own:
             raise BayesmmError(

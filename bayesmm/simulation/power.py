@@ -22,17 +22,21 @@ from bayesmm.families import Family
 from bayesmm.interpret import hypothesis
 from bayesmm.interpret.claims import Claim, read_claims
 from bayesmm.interpret.variables import check_conf_level
+from bayesmm.results import Fit
 from bayesmm.results.convert import dimensions, effect_variables
 from bayesmm.schema import column_names
 from bayesmm.simulation.blueprint import Blueprint, blueprint
 from bayesmm.simulation.calls import Traced, called, check_callable
 from bayesmm.simulation.simulate import source_of
-from bayesmm.simulation.source import Source, checked
+from bayesmm.simulation.source import UNSOUND, Source, checked
 
 #: The name of the design, where there is one.
 ONLY = "data"
 #: What a fit is told where the caller says nothing: enough for tail probabilities of 0.05.
 SAMPLING = {"draws": 500, "chains": 2}
+#: R-hat of what is tested, and the share of divergences, from which a fit is counted as poor: those
+#: of a report are for longer fits.
+MAX_RHAT, MAX_DIVERGENCES = 1.05, 0.01
 #: What else may be said of fits.
 OPTIONS = ("priors", "draws", "warmup", "chains", "parameterization", "engine")
 
@@ -94,8 +98,10 @@ def power(
         A row for each design: ``power``, the share of successes; ``std_error``, its Monte Carlo
         error; ``conf_low``, ``conf_high``, the interval of Clopper and Pearson; ``n``, the data
         sets that count; ``failures``, those on which the test raised an error or returned NaN, and
-        which do not count. ``.attrs["failures"]`` says of each the design, the number of the data
-        set, and what went wrong; ``.attrs["seed"]`` the seed.
+        which do not count (where a test fails because of what it looks for, such as a constant
+        response, what is left is biased). ``.attrs["failures"]`` says of each the design, the
+        number of the data set, and what went wrong; ``.attrs["poor_fits"]`` which fits did not
+        converge, and count all the same; ``.attrs["seed"]`` the seed.
 
     Raises
     ------
@@ -106,7 +112,7 @@ def power(
     Warns
     -----
     BayesmmWarning
-        If the test failed on some data sets, or was interrupted.
+        If the test failed on some data sets, if fits are poor, or if it was interrupted.
 
     References
     ----------
@@ -121,8 +127,9 @@ def power(
     designs = _designs(data)
     plans = {label: blueprint(formula, own, params, **model) for label, own in designs.items()}
     sources = {label: source_of(plan, params) for label, plan in plans.items()}
+    poor: list[dict[str, Any]] = []
     verdicts = {
-        label: _verdict(plan, test, alpha, vectorized, seed, functions, sampling)
+        label: _verdict(plan, test, alpha, vectorized, seed, functions, sampling, (label, poor))
         for label, plan in plans.items()
     }
     outcomes: dict[Any, list[_Outcome]] = {label: [] for label in plans}
@@ -140,7 +147,15 @@ def power(
         warn(f"Interrupted: {done} of {n * len(plans)} simulated data sets are tested.")
     finally:
         bar.close()
-    return _table({k: v for k, v in outcomes.items() if v}, conf_level, seed)
+    if poor:
+        warn(
+            f"{len(poor)} fits are poor: what is tested has an R-hat above {MAX_RHAT}, or more "
+            f"than {100 * MAX_DIVERGENCES:g}% of the draws diverged. They count all the same; "
+            ".attrs['poor_fits'] names them. Give more draws=, or priors= that are not as wide."
+        )
+    table = _table({k: v for k, v in outcomes.items() if v}, conf_level, seed)
+    table.attrs["poor_fits"] = poor
+    return table
 
 
 def _designs(data: Any) -> dict[Any, Any]:
@@ -174,8 +189,9 @@ def _verdict(
     seed: int,
     functions: Any,
     sampling: Mapping[str, Any],
+    poor: tuple[Any, list[dict[str, Any]]],
 ) -> Callable[[Source, int], Iterator[_Outcome]]:
-    """Return what makes the outcomes of a design."""
+    """Return what makes the outcomes of a design; poor fits are noted under its label."""
     if not isinstance(vectorized, bool):
         raise BayesmmError(f"vectorized={vectorized!r}: write True or False.")
     unknown = [name for name in sampling if name not in OPTIONS]
@@ -188,7 +204,7 @@ def _verdict(
         if vectorized:
             raise BayesmmError("vectorized=True is for a test that is a function: leave it out.")
         claim = _claim(test, plan)
-        fits = _Fits(plan, claim, test, alpha, seed, functions, dict(sampling))
+        fits = _Fits(plan, claim, test, alpha, seed, functions, dict(sampling), *poor)
         return lambda source, n: _one_by_one(source, n, seed, fits)
     check_callable("test", test)
     if sampling:
@@ -259,9 +275,11 @@ def _compiled(
             )
         return value
 
-    for first, _, values in source.compiled(make_key(seed), n, outcome):
+    for first, sound, values in source.compiled(make_key(seed), n, outcome):
         for number, value in enumerate(values, first):
-            if values.dtype == bool:
+            if not sound[number - first]:
+                yield UNSOUND
+            elif values.dtype == bool:
                 yield bool(value)
             else:
                 yield _of_p_value(float(value), alpha, f"in simulation {number}")
@@ -287,6 +305,8 @@ class _Fits:
     seed: int
     functions: Mapping[str, Callable] | None
     sampling: dict[str, Any]
+    label: Any
+    poor: list[dict[str, Any]]
 
     def __call__(self, data: pd.DataFrame, number: int) -> _Outcome:
         try:
@@ -307,12 +327,27 @@ class _Fits:
             seed=int(own), effects=effects, log_likelihood=False, progress=False, **options
         )
         draws: Any = hypothesis(fit, self.text, draws=True)
+        if fit.idata["posterior"].attrs["interrupted"]:
+            raise KeyboardInterrupt
+        if _is_poor(fit, draws[self.text]):
+            self.poor.append({"design": self.label, "simulation": number})
         difference = draws[self.text].to_numpy().ravel()
         if self.claim.sign:
             share = np.mean(np.sign(difference) == self.claim.sign)
             return bool(share >= 1 - self.alpha)
         low, high = np.quantile(difference, [self.alpha / 2, 1 - self.alpha / 2])
         return bool(low > 0 or high < 0)
+
+
+def _is_poor(fit: Fit, difference: Any) -> bool:
+    """Whether chains disagree about a difference, or met places that they could not enter."""
+    from arviz_stats.base import array_stats
+
+    values = difference.to_numpy()
+    with np.errstate(all="ignore"):
+        rhat: Any = array_stats.rhat(values, chain_axis=0, draw_axis=1) if len(values) > 1 else 1.0
+    diverging = fit.idata["sample_stats"]["diverging"].to_numpy().mean()
+    return bool(not rhat <= MAX_RHAT or diverging > MAX_DIVERGENCES)
 
 
 # --- the table ---

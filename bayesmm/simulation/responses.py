@@ -33,6 +33,10 @@ UNDO: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
+#: Whole numbers above this are not told apart by floats.
+LARGEST = 2.0**53
+
+
 @dataclass(frozen=True)
 class Target:
     """The columns of a response, and what is done to its numbers before they are put there.
@@ -167,7 +171,6 @@ class Responses:
         kind = self.family.response
         bad = kind.check(y, trials)
         if not bad.any() or kind.integer:
-            # Whole numbers above 2^53 are not told apart by floats.
             return y, bad | _too_large(y) if kind.integer else bad
         inward = np.where(np.isfinite(y), np.nextafter(y, self.inside), y)
         y = np.where(bad[:, None] if kind.columns else bad, inward, y)
@@ -196,7 +199,7 @@ class Responses:
 
 
 def _too_large(y: np.ndarray) -> np.ndarray:
-    large = ~(np.abs(y) <= 2.0**53)
+    large = ~(np.abs(y) <= LARGEST)
     return large.any(axis=-1) if large.ndim > 1 else large
 
 

@@ -17,6 +17,17 @@ from bayesmm.simulation.source import Source, checked
 NUMBER = "simulation"
 
 
+class Drawn(dict):
+    """The effects that data were made with, shared between the copies of the data.
+
+    Pandas copies attributes deeply in most of what it does: with 100,000 levels a mean by group
+    took 8.5 s, and takes 0.01 s.
+    """
+
+    def __deepcopy__(self, memo: Any) -> "Drawn":
+        return self
+
+
 def simulate(
     formula: str | Sequence[str],
     data: Any,
@@ -91,7 +102,8 @@ def simulate(
     responses = [_numbered(plan, i, own, n) for i, own in enumerate(y)]
     if n == 1:
         found = plan.filled(responses[0])
-        found.attrs["effects"] = _labelled(plan, {k: x[0] for k, x in made[0].effects.items()})
+        drawn = {name: x[0] for name, x in made[0].effects.items()}
+        found.attrs["effects"] = Drawn(_labelled(plan, drawn))
     else:
         rows = np.tile(np.arange(len(plan.data)), n)
         found = plan.empty.iloc[rows].reset_index(drop=True)

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -25,10 +26,12 @@ from bayesmm.layout import GroupLayout
 from bayesmm.model import distribution
 from bayesmm.predict.effects import covariance_root
 from bayesmm.simulation.blueprint import Blueprint
-from bayesmm.simulation.responses import Responses
+from bayesmm.simulation.responses import LARGEST, Responses
 
 #: Data sets that are drawn at once; more are no faster, and the last block is not full.
 MOST_AT_ONCE = 256
+#: What is said of a data set in a compiled program whose responses are no data.
+UNSOUND = "simulated responses are not finite, or too large. The parameters are too extreme."
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,14 @@ class Source:
 
     def compiled(
         self, key: jax.Array, n: int, function: Callable[[dict[str, Any]], Any]
-    ) -> Iterator[tuple[int, int, Any]]:
+    ) -> Iterator[tuple[int, np.ndarray, Any]]:
         """Draw data sets and apply a JAX function to the columns of each, in one program.
 
         Yields
         ------
         tuple
-            The first number, how many data sets, and the function's values with them first.
+            The first number; for each data set whether its responses are finite, and whole numbers
+            small enough to be told apart; and the function's values, data sets first.
         """
         spec, responses = self.blueprint.spec, self.blueprint.responses
         columns = plain_columns(self.blueprint)
@@ -107,10 +111,13 @@ class Source:
 
         def one(key, quantities, roots, design, columns):
             y, _ = draw(key, design, quantities, roots)
-            return function({**columns, **responses.arrays(y)})
+            most = LARGEST if spec.family.response.integer else np.inf
+            sound = (jnp.isfinite(y) & (jnp.abs(y) <= most)).all()
+            return sound, function({**columns, **responses.arrays(y)})
 
         for first, count, found in self._calls(_blocked(one), key, n, columns):
-            yield first, count, jax.tree.map(lambda x, count=count: x[:count], found)
+            sound, values = jax.tree.map(lambda x, count=count: x[:count], found)
+            yield first, sound, values
 
     def _calls(
         self, jitted: Any, key: jax.Array, n: int, *more: Any

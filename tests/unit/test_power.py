@@ -142,6 +142,56 @@ def test_fits_find_what_was_compiled_for_the_first(monkeypatch):
     assert compiled == []
 
 
+def test_an_interrupted_fit_does_not_count(monkeypatch):
+    """A fit that is interrupted returns the draws that it has, which are not those asked for."""
+    fitted = bm.Model.fit
+    calls = []
+
+    def interrupted(model, **options):
+        fit = fitted(model, **options)
+        calls.append(1)
+        if len(calls) == 2:
+            fit.idata["posterior"].attrs["interrupted"] = 1
+        return fit
+
+    monkeypatch.setattr(bm.Model, "fit", interrupted)
+    with pytest.warns(bm.BayesmmWarning, match="Interrupted: 1 of 3"):
+        found = power("~ treated", TWO_GROUPS, EFFECT, "b[treated] > 0", 3, seed=1)
+    assert found["n"].tolist() == [1]
+
+
+def test_fits_that_did_not_converge_are_named(monkeypatch):
+    """They count, since what would have come of them is not known."""
+    fitted = bm.Model.fit
+
+    def stuck(model, **options):
+        fit = fitted(model, **options)
+        fit.idata["posterior"]["b"][0] += 100.0  # one chain elsewhere
+        return fit
+
+    monkeypatch.setattr(bm.Model, "fit", stuck)
+    with pytest.warns(bm.BayesmmWarning, match="2 fits are poor"):
+        found = power("~ treated", TWO_GROUPS, EFFECT, "b[treated] > 0", 2, seed=1)
+    assert found.attrs["poor_fits"] == [{"design": "data", "simulation": i} for i in (0, 1)]
+    assert found["n"].tolist() == [2]
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_responses_that_are_no_data_fail_compiled_or_not(vectorized):
+    params = {"b": {"Intercept": 3.0, "treated": 60.0}}
+    with pytest.raises(bm.BayesmmError, match="None of 4 simulated data sets could be tested"):
+        power(
+            "~ treated",
+            TWO_GROUPS,
+            params,
+            lambda data: data["y"].mean() > 0,
+            4,
+            family="poisson",
+            seed=1,
+            vectorized=vectorized,
+        )
+
+
 def test_the_interval_is_that_of_clopper_and_pearson():
     for k, n in ((0, 10), (3, 10), (10, 10), (700, 1000)):
         exact = stats.binomtest(k, n).proportion_ci(0.9, method="exact")

@@ -442,3 +442,33 @@ def test_all_that_is_missing_is_said_at_once_with_what_to_paste():
 def test_what_no_model_takes_is_refused(formula, data, options, error, message):
     with pytest.raises(error, match=message):
         simulate(formula, data, {"b": {"Intercept": 0.0, "x": 0.0}, "sigma": 1.0}, **options)
+
+
+@pytest.mark.parametrize(
+    ("response", "bounds"),
+    [("truncated(y, low)", (3.0, np.inf)), ("truncated(y, upper=high)", (-np.inf, -4.0))],
+    ids=["above", "below"],
+)
+def test_truncation_at_one_side_far_out_has_the_right_distribution(response, bounds):
+    """Where next to no draw lies within the bound, responses come by bisection."""
+    data = pd.DataFrame({"low": np.full(4000, bounds[0]), "high": bounds[1]})
+    found = simulate(f"{response} ~ 1", data, {"b": 0.0, "sigma": 1.0}, seed=1)
+    assert stats.kstest(found["y"], stats.truncnorm(*bounds).cdf).pvalue > 1e-4
+
+
+def test_the_drawn_effects_are_shared_by_copies_of_the_data():
+    data = pd.DataFrame({"g": np.repeat(np.arange(3), 2)})
+    made = simulate("~ 1 + (1 | g)", data, {"b": 0.0, "sd_g": 1.0, "sigma": 1.0}, seed=1)
+    assert made.head(2).attrs["effects"] is made.attrs["effects"]
+
+
+def test_pairs_that_say_one_correlation_twice_are_refused():
+    data = pd.DataFrame({"g": np.repeat(np.arange(3), 2), "x": np.arange(6.0)})
+    params = {
+        "b": {"Intercept": 0.0, "x": 0.0},
+        "sd_g": {"Intercept": 1.0, "x": 1.0},
+        "cor_g": {("Intercept", "x"): 0.2, ("x", "Intercept"): 0.5},
+        "sigma": 1.0,
+    }
+    with pytest.raises(bm.BayesmmError, match="says a label twice"):
+        simulate("~ x + (x | g)", data, params)
