@@ -52,15 +52,22 @@ class RowLikelihood:
         return jax.grad(lambda eta: self(eta).sum())(eta)
 
     def score_and_information(self, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return score (m, rows) and information (m, m, rows), positive semidefinite."""
+        """Return score (m, rows) and information (m, m, rows), positive semidefinite.
+
+        It is for the steps of a search; the variance at a mode is of the `observed` one.
+        """
+        score, observed = self.observed(eta)
+        return score, positive_information(observed, score, self.design.weights)
+
+    def observed(self, eta: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return score (m, rows) and minus the second derivatives, shape (m, m, rows)."""
 
         def column(direction):
             return jax.jvp(self.score, (eta,), (direction[:, None] * jnp.ones_like(eta),))[1]
 
         score = self.score(eta)
         # Row i depends on the elements i alone: one pass gives a column for all rows.
-        observed = -jax.lax.map(column, jnp.eye(len(eta)))
-        return score, positive_information(observed, score, self.design.weights)
+        return score, -jax.lax.map(column, jnp.eye(len(eta)))
 
 
 def positive_information(observed: jax.Array, score: jax.Array, weights: Any = None) -> jax.Array:

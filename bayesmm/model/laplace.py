@@ -9,7 +9,8 @@ With s_i and W_i the slope and curvature of l_i at eta, Newton's method solves a
     A u = Lambda' Z' (s + W (eta - base)),    A = I + Lambda' Z' W Z Lambda = C C'
 
 by the blocked factorisation that the sampler uses (`elimination.py`). Around the mode u has the
-covariance A^{-1}: the Laplace approximation, as in lme4 and glmmTMB. For Gaussian responses the
+covariance A^{-1}, A of the observed information: the Laplace approximation, as in lme4 and glmmTMB.
+Steps take a positive one in its place (`curvature.py`). For Gaussian responses the
 first step is exact, whatever the weights, and so is the covariance.
 """
 
@@ -29,9 +30,9 @@ from bayesmm.model.plan import Plan
 from bayesmm.model.predictor import linear_predictors
 
 #: Newton steps at most, and halvings of one that leads downhill.
-STEPS, HALVINGS = 50, 30
+STEPS, HALVINGS = 200, 30
 #: Newton's decrement, in units of the log density, after which one more step is at the mode.
-ENOUGH = 1e-6
+ENOUGH = 1e-10
 #: How much lower a step may lead, relative to the log density.
 ROUNDING = 1e-13
 
@@ -45,13 +46,13 @@ class Mode(NamedTuple):
         By factor, shape (effects, levels).
     C : Factorised
         Of the precision of u.
-    decrement : array
-        Newton's decrement before the last step: above `ENOUGH` the mode was not found.
+    found : array
+        Whether Newton's method came to a maximum, shape ().
     """
 
     u: list[jax.Array]
     C: Factorised
-    decrement: jax.Array
+    found: jax.Array
 
 
 def effects_given(
@@ -137,7 +138,11 @@ def effects_given(
     u = [jnp.where(better, own, 0.0) for own in first]
     state = (0, u, jnp.where(better, eta, base), jnp.asarray(jnp.inf))
     _, u, eta, decrement = jax.lax.while_loop(unfinished, advance, state)
-    return Mode(u, precision(rows.score_and_information(eta)[1]), decrement)
+    _, observed = rows.observed(eta)
+    exact = precision(observed)
+    # Rows need not be concave one by one; where all of them are not together, this is no mode.
+    found = jnp.isfinite(exact.half_log_det()) & (decrement <= ENOUGH)
+    return Mode(u, exact, found)
 
 
 def _effects(Z: Incidence, Lambda: Sequence[jax.Array], values: jax.Array) -> list[jax.Array]:

@@ -7,7 +7,7 @@ module has each import on one line and without renaming, no default export, and 
 level that no other module has. Each file is also a valid module by itself: node imports the
 mathematics (`pooling.js`, `normal.js`, `stein.js`) for the tests.
 
-To add a view, write a module with a class of the kind in `views_*.js`, list it in `MODULES` before
+To add a view, write a module with a class of the kind in `view_*.js`, list it in `MODULES` before
 ``app.js``, and make it in `app.js`.
 """
 

@@ -56,6 +56,8 @@ def make_payload(
         Lists over levels are in the order of the levels. Lists of lists have the effect first.
 
         - ``levels``, ``n``, ``flags``: labels, rows, and why a level has no estimate of its own;
+        - ``exact``: whether the log-likelihood is the quadratic; ``alone``: whether the model has
+          no other group effects, which the page would hold at their posterior means;
         - ``effects``: ``name``, and ``population``, whether it has a population's coefficient;
         - ``G``, ``c``: the quadratic of each level, one after the other: of one effect G and c, of
           two G_00, G_01, G_11 and c_0, c_1;
@@ -84,7 +86,8 @@ def make_payload(
         column: table[column].to_numpy().reshape(levels, -1)[:, block.positions].T
         for column in ("unpooled", "unpooled_se", "pooling", "flag", "n")
     }
-    flags = shaped["flag"][0]
+    flags = [next(filter(None, of_level), "") for of_level in shaped["flag"].T]
+    groups = [part for predictor in spec.layout for part in predictor.groups]
     draws, response = _Draws(fit, block), _response(fit, found)
     return {
         "version": 1,
@@ -94,6 +97,7 @@ def make_payload(
         "family": spec.family.name,
         "link": spec.family.link("mu").name,
         "exact": found.exact,
+        "alone": len(groups) == 1 and len(block.part.effects) == len(block.effects),
         "levels": [str(label)[:LABEL] for label in draws.labels],
         "n": [int(n) for n in shaped["n"][0]],
         "flags": {str(j): str(flag) for j, flag in enumerate(flags) if flag},

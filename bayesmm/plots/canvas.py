@@ -49,9 +49,10 @@ def panels(
     Raises
     ------
     BayesmmError
-        If `ax` is something else, or has another number of axes.
+        If `ax` is something else, or has another number of axes, or `size` is no size.
     """
     if ax is None:
+        check_size(size)
         figure = Picture(figsize=size, layout="constrained")
         columns = min(count, COLUMNS)
         grid = figure.subplots(-(-count // columns), columns, squeeze=False).ravel()
@@ -74,6 +75,26 @@ def panels(
     if figure is None:
         raise BayesmmError("ax does not belong to a figure (it was removed): give axes of one.")
     return figure, given
+
+
+def check_size(figsize: Any) -> None:
+    """Refuse what is no size of a figure.
+
+    Raises
+    ------
+    BayesmmError
+        It says what is.
+    """
+    if figsize is None:
+        return
+    try:
+        size = np.asarray(figsize, dtype=float)
+    except (TypeError, ValueError):
+        size = np.zeros(0)
+    if size.shape != (2,) or not (np.isfinite(size) & (size > 0)).all():
+        raise BayesmmError(
+            f"figsize={figsize!r}: write width and height in inches, such as (6, 4)."
+        )
 
 
 def short(label: object) -> str:

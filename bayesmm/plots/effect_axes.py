@@ -15,8 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayesmm.errors import BayesmmError
-from bayesmm.plots.canvas import Picture, panels
+from bayesmm.plots.canvas import Picture, check_size, panels
 from bayesmm.plots.effect_facets import Facet
 from bayesmm.plots.effect_labels import (
     BAND,
@@ -86,7 +85,7 @@ def open_stage(
         If there are not as many axes as panels.
     """
     rows, columns, every = request.arranged(range(contrasts))
-    _check_size(figsize)
+    check_size(figsize)
     if ax is not None:
         figure, axes = panels(len(every), ax, (1.0, 1.0))
         return Stage(figure, axes, columns, own=False)
@@ -95,19 +94,6 @@ def open_stage(
     for unused in grid[len(every) :]:
         unused.remove()
     return Stage(figure, list(grid[: len(every)]), columns, own=True)
-
-
-def _check_size(figsize: Any) -> None:
-    if figsize is None:
-        return
-    try:
-        size = np.asarray(figsize, dtype=float)
-    except (TypeError, ValueError):
-        size = np.zeros(0)
-    if size.shape != (2,) or not (np.isfinite(size) & (size > 0)).all():
-        raise BayesmmError(
-            f"figsize={figsize!r}: write width and height in inches, such as (6, 4)."
-        )
 
 
 def _size(request: Request, rows: int, columns: int) -> tuple[float, float]:

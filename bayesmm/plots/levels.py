@@ -15,9 +15,10 @@ import xarray as xr
 from bayesmm.errors import BayesmmError, did_you_mean, listing
 from bayesmm.layout import GroupLayout, PredictorLayout
 from bayesmm.results import Fit
+from bayesmm.results.posterior import joined
 from bayesmm.results.tables import interval
 from bayesmm.shrinkage import choose as choose_group
-from bayesmm.shrinkage import mean_is_mu, pooling
+from bayesmm.shrinkage import estimates, mean_is_mu, pooling
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class LevelEffect:
         The link of the parameter.
     draws : xarray.DataArray
         Dims chain, draw and the group: each level's difference from the population.
+    latent : bool
+        Whether the parameter is the location of a latent variable that cutpoints divide.
     """
 
     predictor: PredictorLayout
@@ -41,6 +44,7 @@ class LevelEffect:
     position: int
     link: str
     draws: xr.DataArray
+    latent: bool = False
 
     @property
     def parameter(self) -> str:
@@ -61,6 +65,15 @@ class LevelEffect:
     def title(self) -> str:
         """What stands above its panel."""
         return self.effect if self.parameter == "mu" else f"{self.parameter}: {self.effect}"
+
+    @property
+    def axis(self) -> str:
+        """The link that an axis is labelled by: none where the parameter is a latent location.
+
+        Between cutpoints mu is compared with them on the scale of the link, and its inverse link
+        is no probability of anything.
+        """
+        return "identity" if self.latent else self.link
 
     @property
     def on_scale(self) -> str:
@@ -138,9 +151,16 @@ class Asked:
 
     def pooling(self, ndraws: int | None = None) -> pd.DataFrame:
         """Return the table of `bm.pooling`, of one parameter where all effects are of one."""
+        return pooling(self.fit, self.group, parameter=self._parameter, ndraws=ndraws)
+
+    def estimates(self) -> pd.DataFrame:
+        """Return the same table without the pooling factors, which take longer."""
+        return estimates(self.fit, self.group, parameter=self._parameter)
+
+    @property
+    def _parameter(self) -> str | None:
         parameters = {effect.parameter for effect in self.effects}
-        parameter = parameters.pop() if len(parameters) == 1 else None
-        return pooling(self.fit, self.group, parameter=parameter, ndraws=ndraws)
+        return parameters.pop() if len(parameters) == 1 else None
 
     def of_pooling(self, table: pd.DataFrame, effect: LevelEffect) -> pd.DataFrame:
         """Return the rows of one effect, in the order of the levels."""
@@ -195,11 +215,13 @@ def _all_effects(fit: Fit, pairs: list[tuple[PredictorLayout, GroupLayout]]) -> 
     draws = fit.ranef(pairs[0][1].name, draws=True)
     found = []
     for predictor, part in pairs:
-        link = fit.spec.family.link(predictor.parameter).name
+        family = fit.spec.family
+        link = family.link(predictor.parameter).name
+        latent = predictor.main and family.intercept_holder is not None
         values = draws[part.variable("r")].transpose("chain", "draw", part.name, part.effect_dim)
         for position in range(len(part.effects)):
             own = values.isel({part.effect_dim: position})
-            found.append(LevelEffect(predictor, part, position, link, own))
+            found.append(LevelEffect(predictor, part, position, link, own, latent))
     return found
 
 
@@ -274,7 +296,7 @@ def probability(prob: Any, argument: str = "prob") -> float:
 
 def stacked(draws: xr.DataArray) -> np.ndarray:
     """Return draws with chain and draw as one leading dimension."""
-    return draws.stack(sample=("chain", "draw")).transpose("sample", ...).to_numpy()
+    return joined(draws)
 
 
 def quantity(asked: Asked, effect: LevelEffect) -> str:

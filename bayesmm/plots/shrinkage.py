@@ -101,7 +101,7 @@ def plot_shrinkage(
         ``stats.ci_prob`` if left out. Not for lines.
     intercepts : Fit, optional
         For lines: a fit of the same model with random intercepts alone. If left out they are the
-        limit in which the sd of the slopes is 0 and everything else stays at its posterior mean:
+        limit in which the sd of the slopes is 0 and all parameters stay at their posterior means:
         the most probable intercept of each level given its rows.
     ax : Axes, or sequence or array of Axes, optional
         Where to draw, one for each panel; a new figure if left out.

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from scipy.stats import chi2
 
 from bayesmm.errors import BayesmmError
-from bayesmm.plots.canvas import Picture, panels, short
+from bayesmm.plots.canvas import Picture, check_size, panels, short
 from bayesmm.plots.level_marks import COMPLETE, OWN, PARTIAL, frame, legend
 from bayesmm.plots.levels import Asked
 
@@ -65,6 +65,7 @@ def draw_arrows(
     if own_figure:
         side = 5.0 if count == 2 else max(2.2, 8.5 / (count - 1))
         size = figsize or (side * (count - 1) + 0.6, side * 0.86 * (count - 1) + 0.9)
+        check_size(size)
         figure = Picture(figsize=size, layout="constrained")
         grid = figure.subplots(count - 1, count - 1, squeeze=False)
         for unused in grid[np.triu_indices(count - 1, 1)]:
@@ -72,7 +73,7 @@ def draw_arrows(
         axes = [grid[i - 1, j] for i, j in pairs]
     else:
         figure, axes = panels(len(pairs), ax, figsize or (1.0, 1.0))
-    table = asked.pooling()
+    table = asked.estimates()
     estimates = [asked.of_pooling(table, effect) for effect in asked.effects]
     far = 0
     for axis, (i, j) in zip(axes, pairs, strict=True):

@@ -34,7 +34,7 @@ from bayesmm.plots.levels import Asked, choose, quantity
 from bayesmm.plots.link_axis import label_axis
 from bayesmm.predict.effects import covariance_root
 from bayesmm.results import Fit
-from bayesmm.results.posterior import flat
+from bayesmm.results.posterior import means
 from bayesmm.shrinkage.factors import MOST_COLUMNS
 
 #: Places on x at which lines are drawn.
@@ -213,7 +213,7 @@ def _parts(asked: Asked, column: str, x: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _every_line(asked: Asked, grid: Grid, alone: Asked | None) -> list[Lines]:
-    table = asked.pooling()
+    table = asked.estimates()
     estimates = [asked.of_pooling(table, effect) for effect in asked.effects]
     shared = np.array([one["complete"].iloc[0] for one in estimates])
 
@@ -291,18 +291,17 @@ def _intercept_fit(asked: Asked, intercepts: Any) -> Asked:
 
 
 def _limit(asked: Asked) -> np.ndarray:
-    """Intercepts of the levels where slopes have an sd of 0, and all else its posterior mean.
+    """Intercepts of the levels where slopes have an sd of 0, and all parameters their mean.
+
+    The effects of other groups are those that go with them.
 
     Raises
     ------
     BayesmmError
-        Where too many crossed effects depend on each other.
+        Where too many crossed effects depend on each other, or they are not found.
     """
     spec, first = asked.fit.spec, asked.effects[0]
-    means = {
-        name: values.mean(axis=0, keepdims=True)
-        for name, values in flat(asked.fit.whole_posterior()).items()
-    }
+    held = means(asked.fit.whole_posterior())
     with jax.enable_x64(True):
         design = aggregate(asked.fit._prepared.design, spec.family)
         plan = make_plan(find_factors(spec.layout, design), design, most_columns=MOST_COLUMNS)
@@ -313,15 +312,20 @@ def _limit(asked: Asked) -> np.ndarray:
                 "alone."
             )
         groups = [group for predictor in spec.layout for group in predictor.groups]
-        roots = {group.variable("r"): covariance_root(means, group)[0] for group in groups}
+        one_draw = {name: value[None] for name, value in held.items()}
+        roots = {group.variable("r"): covariance_root(one_draw, group)[0] for group in groups}
         own = np.zeros_like(roots[first.part.variable("r")])
         own[first.position, first.position] = asked.sd(first).mean()
         roots[first.part.variable("r")] = own
-        held = {name: values[0] for name, values in means.items()}
         linear = linear_predictors(spec.layout, design, held)
         start = jax.numpy.stack([linear[spec.layout[k].parameter] for k in carriers(spec.layout)])
         Lambda = roots_by_factor(plan, roots)
         mode = effects_given(plan, spec.family, spec.layout, design, held, Lambda, start)
+        if not mode.found:
+            raise BayesmmError(
+                "kind='lines': the intercepts without slopes are not found for this likelihood. "
+                "Give intercepts= a fit with random intercepts alone."
+            )
         for factor, root, u in zip(plan.factors, Lambda, mode.u, strict=True):
             place = 0
             for member in factor.members:
@@ -340,7 +344,7 @@ def _draw(
     limits: tuple[float, float],
     peak: float,
 ) -> None:
-    label_axis(axis, asked.effects[0].link, *limits)
+    label_axis(axis, asked.effects[0].axis, *limits)
     left, right = grid.x[:-1].min(), grid.x[:-1].max()
     strip = MARGIN / (1 - MARGIN) * (right - left)
     axis.set_xlim(left - strip, right + 0.02 * (right - left))

@@ -107,8 +107,9 @@ def draw_prior(
     BayesmmError
         For axes of the caller that share y.
     """
-    plain = all(_is_plain(asked, effect) for effect in asked.effects)
-    table = None if plain else asked.pooling()
+    own = asked.estimates()
+    plain = all(_is_plain(asked, effect, own) for effect in asked.effects)
+    table = None if plain else own
     found = [_estimates(asked, effect, prob, table) for effect in asked.effects]
     levels = len(found[0].n)
     size = figsize or _size(len(found), levels, max(map(len, map(short, asked.effects[0].labels))))
@@ -194,8 +195,11 @@ def _level_means(asked: Asked, effect: LevelEffect) -> np.ndarray | None:
     return sums / np.bincount(index, np.broadcast_to(trials, len(index)), levels)
 
 
-def _is_plain(asked: Asked, effect: LevelEffect) -> bool:
-    """Whether a raw mean is a level's own estimate: mu ~ 1 + (1 | g), and mu is the mean."""
+def _is_plain(asked: Asked, effect: LevelEffect, table: pd.DataFrame) -> bool:
+    """Whether a raw mean is a level's own estimate: mu ~ 1 + (1 | g), and mu is the mean.
+
+    Of Student's t, say, another number than the mean maximises the likelihood: both are compared.
+    """
     prepared = asked.fit._prepared
     design, predictor = prepared.design, effect.predictor
     alone = (
@@ -203,9 +207,12 @@ def _is_plain(asked: Asked, effect: LevelEffect) -> bool:
         and [part.effects for part in predictor.groups] == [("Intercept",)]
         and not np.any(design.predictors[prepared.spec.layout.index(predictor)].offset)
     )
+    means, own = _level_means(asked, effect), asked.of_pooling(table, effect)["unpooled"]
+    there = own.notna().to_numpy()
     return (
         alone
-        and _level_means(asked, effect) is not None
+        and means is not None
+        and np.allclose(to_link(effect.link, means)[there], own[there], rtol=1e-5, atol=1e-5)
         and design.weights is None
         and not design.data.keys() - {"trials"}
         and effect.link != "tan_half"  # the mean direction of angles is not their mean
@@ -220,7 +227,7 @@ def _draw(axis: Axes, asked: Asked, effect: LevelEffect, found: Estimates) -> No
     natural = effect.effect == "Intercept"
     ends = label_axis(
         axis,
-        effect.link if natural else "identity",
+        effect.axis if natural else "identity",
         low,
         high,
         below=found.below,

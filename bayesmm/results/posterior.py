@@ -31,6 +31,15 @@ def thinned(posterior: xr.Dataset, draws: int | None, argument: str = "draws") -
     return xr.Dataset(parts, coords={"chain": [0], "draw": np.arange(count), **coords})
 
 
+def joined(values: xr.DataArray) -> np.ndarray:
+    """Return draws with chain and draw as one leading dimension.
+
+    Not by xarray's stack: any name of a new dimension may be that of a group.
+    """
+    array = values.transpose("chain", "draw", ...).to_numpy()
+    return array.reshape(-1, *array.shape[2:])
+
+
 def means(posterior: xr.Dataset) -> dict[str, np.ndarray]:
     """Return the posterior mean of every variable."""
     return {name: values.mean(axis=0) for name, values in flat(posterior).items()}
@@ -38,7 +47,4 @@ def means(posterior: xr.Dataset) -> dict[str, np.ndarray]:
 
 def flat(posterior: xr.Dataset) -> dict[str, np.ndarray]:
     """Return every variable with chain and draw as one leading dimension."""
-    return {
-        str(name): values.to_numpy().reshape(-1, *values.shape[2:])
-        for name, values in posterior.data_vars.items()
-    }
+    return {str(name): joined(values) for name, values in posterior.data_vars.items()}

@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayesmm.errors import BayesmmError, did_you_mean, listing
 from bayesmm.layout import GroupLayout, PredictorLayout
+from bayesmm.results.posterior import joined
 from bayesmm.spec import ModelSpec
 
 
@@ -37,8 +38,7 @@ def describe(draws: xr.DataArray) -> pd.DataFrame:
         A row for each element, indexed by its coordinates.
     """
     probability, low, high = interval()
-    flat = draws.stack(sample=("chain", "draw")).transpose("sample", ...)
-    values = flat.to_numpy()
+    values = joined(draws)
     bounds = np.quantile(values, [(1 - probability) / 2, (1 + probability) / 2], axis=0)
     rest = [str(dim) for dim in draws.dims if dim not in ("chain", "draw")]
     index = pd.MultiIndex.from_product([draws[dim].to_numpy() for dim in rest], names=rest)

@@ -6,6 +6,6 @@ as it is and with one of infinity: what are the effects of a level, all else bei
 """
 
 from bayesmm.shrinkage.scale import mean_is_mu
-from bayesmm.shrinkage.table import choose, pooling
+from bayesmm.shrinkage.table import choose, estimates, pooling
 
-__all__ = ["choose", "mean_is_mu", "pooling"]
+__all__ = ["choose", "estimates", "mean_is_mu", "pooling"]

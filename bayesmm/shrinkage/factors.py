@@ -11,11 +11,12 @@ counts; off the Gaussian family it is that of the Laplace approximation.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from bayesmm.chunks import at_once
 from bayesmm.design import Design
@@ -26,61 +27,96 @@ from bayesmm.layout import PredictorLayout
 from bayesmm.model import Plan, aggregate, find_factors, linear_predictors, make_plan
 from bayesmm.model.covariances import level_covariances
 from bayesmm.model.information import carriers, roots_by_factor
-from bayesmm.model.laplace import ENOUGH, effects_given
+from bayesmm.model.laplace import effects_given
 from bayesmm.predict.effects import covariance_root
 from bayesmm.prepare import Prepared
+from bayesmm.results.posterior import flat, thinned
 
 #: The largest dense matrix of crossed effects that is inverted for every draw.
 MOST_COLUMNS = 5000
+#: How long is taken if nothing is said, and for how many draws at the most and at the least.
+SECONDS, MOST_DRAWS, FEWEST_DRAWS = 60.0, 1000, 20
+#: What a draw takes, on 2 cores: for the dense matrix and for each row; and how many factors of all
+#: draws together are kept at the most.
+SECONDS_A_CUBE, SECONDS_A_ROW, NUMBERS = 1.6e-9, 1.5e-6, 50_000_000
+
+
+class Factors(NamedTuple):
+    """Pooling factors, averaged over posterior draws.
+
+    Attributes
+    ----------
+    omega : dict of str to numpy.ndarray
+        By variable of effects, shape (levels, effects).
+    draws : int
+        Over how many draws.
+    share : float
+        For which part of them the mode of the effects was found.
+    """
+
+    omega: dict[str, np.ndarray]
+    draws: int
+    share: float
 
 
 def pooling_factors(
-    prepared: Prepared, quantities: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Return omega by variable of effects, shape (levels, effects).
+    prepared: Prepared,
+    posterior: xr.Dataset,
+    at: Mapping[str, np.ndarray],
+    ndraws: int | None = None,
+) -> Factors:
+    """Return the pooling factors of all effects of a model.
 
     Parameters
     ----------
     prepared : Prepared
         The model.
-    quantities : mapping of str to numpy.ndarray
-        Draws of the posterior's variables, draws first.
-    means : mapping of str to numpy.ndarray
-        Their posterior means, near which the effects of each draw are looked for.
+    posterior : xarray.Dataset
+        Its draws, group effects included.
+    at : mapping of str to numpy.ndarray
+        The posterior means, near which the effects of each draw are looked for.
+    ndraws : int, optional
+        Over how many draws; as many as take about a minute, 1,000 at most, if left out.
 
     Raises
     ------
     BayesmmError
         Where too many crossed effects depend on each other.
+    SamplerError
+        For a number of draws that makes no sense.
     """
     spec = prepared.spec
     use_compilation_cache()
     with jax.enable_x64(True):
         design = aggregate(prepared.design, spec.family)
-        factors = find_factors(spec.layout, design)
-        plan = make_plan(factors, design, most_columns=MOST_COLUMNS)
+        plan = make_plan(find_factors(spec.layout, design), design, most_columns=MOST_COLUMNS)
         if plan is None:
             raise BayesmmError(
                 f"fit: more than {MOST_COLUMNS} effects of crossed groups depend on each other, "
                 "and pooling factors need the inverse of their precision. Look at the levels by "
                 "bm.plot_caterpillar()."
             )
+        draws = posterior.sizes["chain"] * posterior.sizes["draw"]
+        if ndraws is None:
+            seconds = SECONDS_A_CUBE * plan.dense**3 + SECONDS_A_ROW * design.rows
+            most = min(SECONDS / seconds, NUMBERS / plan.size, MOST_DRAWS)
+            ndraws = min(draws, max(FEWEST_DRAWS, int(most)))
+        quantities = flat(thinned(posterior, ndraws, "ndraws"))
         groups = [group for predictor in spec.layout for group in predictor.groups]
         effects = {group.variable("r") for group in groups}
         parameters = {name: x for name, x in quantities.items() if name not in effects}
         roots = {group.variable("r"): covariance_root(quantities, group) for group in groups}
         # The rows with their derivatives, and the blocks of the elimination.
         numbers = 10 * prepared.numbers_per_draw + 6 * (plan.size + plan.dense**2 + plan.products)
-        draws = len(next(iter(quantities.values())))
-        total = _factors(
+        total, share = _factors(
             parameters,
             roots,
-            dict(means),
+            dict(at),
             design,
             plan,
             spec.family,
             spec.layout,
-            min(at_once(numbers), draws),
+            min(at_once(numbers), ndraws),
         )
     found = {}
     for factor, omega in zip(plan.factors, total, strict=True):
@@ -89,7 +125,7 @@ def pooling_factors(
             stop = start + len(member.names.effects)
             found[member.names.variable("r")] = np.asarray(omega[start:stop]).T
             start = stop
-    return found
+    return Factors(found, ndraws, float(share))
 
 
 @partial(jax.jit, static_argnums=(5, 6, 7))
@@ -102,8 +138,11 @@ def _factors(
     family: Family,
     layout: Sequence[PredictorLayout],
     batch: int,
-) -> list[jax.Array]:
-    """The mean over draws of Var(b_jk | theta, y) / Sigma_kk, by factor: (effects, levels)."""
+) -> tuple[list[jax.Array], jax.Array]:
+    """The mean over draws of Var(b_jk | theta, y) / Sigma_kk, by factor: (effects, levels).
+
+    And the share of draws for which there is one.
+    """
     linear = linear_predictors(layout, design, means)
     start = jnp.stack([linear[layout[k].parameter] for k in carriers(layout)])
 
@@ -117,8 +156,8 @@ def _factors(
             prior = jnp.sum(root**2, axis=1)[:, None]
             # An sd of 0 leaves nothing to be learnt.
             omega = jnp.where(prior > 0, variance / jnp.where(prior > 0, prior, 1.0), 1.0)
-            factors.append(jnp.where(mode.decrement <= ENOUGH, omega, jnp.nan))
-        return factors
+            factors.append(jnp.where(mode.found, omega, jnp.nan))
+        return factors, mode.found
 
-    found = jax.lax.map(one, (parameters, roots), batch_size=batch)
-    return [jnp.nanmean(omega, axis=0) for omega in found]
+    every, found = jax.lax.map(one, (parameters, roots), batch_size=batch)
+    return [jnp.nanmean(omega, axis=0) for omega in every], found.mean()

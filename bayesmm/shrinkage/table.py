@@ -6,19 +6,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmm.errors import BayesmmError, did_you_mean, listing
+from bayesmm.errors import BayesmmError, did_you_mean, listing, warn
 from bayesmm.interpret.variables import check_fit
 from bayesmm.layout import GroupLayout, PredictorLayout
 from bayesmm.results import Fit
-from bayesmm.results.posterior import flat, means, thinned
+from bayesmm.results.posterior import joined, means
 from bayesmm.results.tables import groups
 from bayesmm.shrinkage.factors import pooling_factors
 from bayesmm.shrinkage.unpooled import unpooled_effects
 from bayesmm.spec import ModelSpec
 
-#: Posterior draws over which pooling factors are averaged if nothing is said, and the most numbers
-#: that they may have together.
-DRAWS, NUMBERS = 1000, 50_000_000
+#: The share of draws with a mode below which there is a warning.
+SURE = 0.99
 
 
 def pooling(
@@ -37,7 +36,7 @@ def pooling(
         effects of the group if left out.
     ndraws : int, optional
         Over how many posterior draws the pooling factors are averaged; 1,000 if left out, fewer
-        where there are very many effects. Everything else is of all draws.
+        where these would take more than about a minute. Everything else is of all draws.
 
     Returns
     -------
@@ -48,10 +47,15 @@ def pooling(
         - ``n``: rows of the level;
         - ``unpooled``, ``unpooled_se``: its own estimate and standard error, which maximise the
           likelihood of its rows with all else held at the posterior means. Where the block has
-          every coefficient, it is that of a separate fit;
-        - ``complete``: the estimate that all levels share, the posterior mean of the population's
-          coefficient (0 where the effect has none);
-        - ``partial``, ``partial_sd``: posterior mean and sd of the level's coefficient;
+          every coefficient, it is the estimate of a separate fit (if it does not depend on a shape
+          or another parameter that levels share; the standard error has the shared ones);
+        - ``complete``: what all levels would share if the effects had no variance and all else
+          stayed as it is: the posterior mean of the population's coefficient (0 where the effect
+          has none). Where levels have different numbers of rows, a model without the group has
+          another estimate, which counts rows where this one counts levels;
+        - ``partial``, ``partial_sd``: posterior mean and sd of the level's coefficient. The sd has
+          the uncertainty of everything in it, that of the population and of other groups too, and
+          can be larger than ``unpooled_se``, which takes them as known;
         - ``pooling``: the pooling factor omega, from 0 (no pooling) to 1 (complete);
         - ``flag``: why there is no unpooled estimate: ``"infinite"`` (only zeros, say, on the log
           scale), ``"not identified"`` (the rows of the level do not tell its effects apart), or
@@ -68,14 +72,22 @@ def pooling(
     SamplerError
         For a number of draws that makes no sense.
 
+    Warns
+    -----
+    BayesmmWarning
+        If the effects' mode is not found for some draws (families such as ``laplace``, whose
+        density has a corner).
+
     Notes
     -----
     The pooling factor of effect k of level j is the part of its prior variance that is left,
 
     .. math:: \omega_{jk} = E[ Var(b_{jk} | \theta, y) / \Sigma_{kk} ],
 
-    over the posterior of the parameters. With one effect and a Gaussian response that is the weight
-    which the level's mean does not get. Off the Gaussian family the variance is that of the Laplace
+    over the posterior of the parameters. With one effect, one group and a Gaussian response that is
+    the weight which the level's mean does not get. With several effects it is no weight: what the
+    rows say of one effect moves the others, and an estimate can lie beyond both the level's own and
+    the population's. Off the Gaussian family the variance is that of the Laplace
     approximation.
 
     That of Gelman and Pardoe is of all levels together: one minus the variance over levels of the
@@ -91,33 +103,58 @@ def pooling(
     --------
     >>> bm.pooling(fit, "Subject").loc["mu", "308"]
     """
-    prepared = check_fit(fit)
-    spec = prepared.spec
+    table = estimates(fit, group, parameter=parameter)
+    posterior = fit.whole_posterior()
+    found = pooling_factors(check_fit(fit), posterior, means(posterior), ndraws)
+    if found.share < SURE:
+        enough = found.share > 0.5
+        warn(
+            f"The pooling factors {'are of fewer draws' if enough else 'are missing'}: for "
+            f"{100 * (1 - found.share):.3g}% of {found.draws} posterior draws Newton's method "
+            "found no mode of the effects. The likelihood of this family is not smooth enough for "
+            "the Laplace approximation there."
+        )
+        if not enough:
+            found = found._replace(omega={k: x * np.nan for k, x in found.omega.items()})
+    parts = choose(fit.spec, group, parameter)
+    columns = [found.omega[part.variable("r")].ravel() for _, part in parts]
+    table.insert(list(table.columns).index("flag"), "pooling", np.concatenate(columns))
+    table.attrs["lambda"] = {
+        predictor.parameter: dict(
+            zip(part.effects, _gelman_pardoe(posterior[part.variable("r")], part), strict=True)
+        )
+        for predictor, part in parts
+    }
+    return table
+
+
+def estimates(fit: Fit, group: str | None = None, *, parameter: str | None = None) -> pd.DataFrame:
+    """Return the table of `pooling` without the pooling factors, which take longer.
+
+    Parameters
+    ----------
+    fit, group, parameter
+        As for `pooling`.
+
+    Raises
+    ------
+    BayesmmError
+        As `pooling` does.
+    """
+    spec = check_fit(fit).spec
     chosen = choose(spec, group, parameter)
     posterior = fit.whole_posterior()
-    if ndraws is None:
-        size = sum(posterior[part.variable("r")][0, 0].size for _, part in groups(spec, None))
-        ndraws = min(DRAWS, max(NUMBERS // size, 50))
-        ndraws = min(ndraws, posterior.sizes["chain"] * posterior.sizes["draw"])
-    some = thinned(posterior, ndraws, "ndraws")
     at = means(posterior)
-    omega = pooling_factors(prepared, flat(some), at)
-    parts, shrunk = {}, {}
-    for predictor, part in chosen:
-        parts[predictor.parameter] = _table(fit, posterior, predictor, part, at, omega)
-        r = posterior[part.variable("r")].stack(sample=("chain", "draw"))
-        shrunk[predictor.parameter] = dict(
-            zip(
-                part.effects,
-                _gelman_pardoe(r.transpose("sample", part.name, ...).to_numpy()),
-                strict=True,
-            )
-        )
-    table: pd.DataFrame = pd.concat(parts, names=["parameter"])
+    table: pd.DataFrame = pd.concat(
+        {
+            predictor.parameter: _estimates(fit, posterior, predictor, part, at)
+            for predictor, part in chosen
+        },
+        names=["parameter"],
+    )
     table.attrs = {
         "group": chosen[0][1].name,
         "link": {p.parameter: spec.family.link(p.parameter).name for p, _ in chosen},
-        "lambda": shrunk,
     }
     return table
 
@@ -153,13 +190,12 @@ def choose(
     return [pair for pair in found if pair[0].parameter == parameter]
 
 
-def _table(
+def _estimates(
     fit: Fit,
     posterior: xr.Dataset,
     predictor: PredictorLayout,
     part: GroupLayout,
     at: Mapping[str, np.ndarray],
-    omega: Mapping[str, np.ndarray],
 ) -> pd.DataFrame:
     """The rows of one parameter, by level and effect."""
     prepared = fit._prepared
@@ -186,16 +222,16 @@ def _table(
             "complete": complete,
             "partial": own.mean(axis=0),
             "partial_sd": own.std(axis=0, ddof=1),
-            "pooling": omega[part.variable("r")][:, k],
-            "flag": alone.flag,
+            "flag": alone.flag[:, k],
         }.items():
             columns.setdefault(name, []).append(column)
     stacked = {name: np.stack(values, axis=1).ravel() for name, values in columns.items()}
     return pd.DataFrame(stacked, index=index)
 
 
-def _gelman_pardoe(r: np.ndarray) -> list[float]:
-    """1 - V(E[b_j]) / E[V(b_j)] for each effect, of draws of shape (draws, levels, effects)."""
+def _gelman_pardoe(draws: xr.DataArray, part: GroupLayout) -> list[float]:
+    """1 - V(E[b_j]) / E[V(b_j)] for each effect."""
+    r = joined(draws.transpose("chain", "draw", part.name, ...))
     if r.shape[1] < 2:
         return [float("nan")] * r.shape[2]
     between = r.mean(axis=0).var(axis=0, ddof=1)

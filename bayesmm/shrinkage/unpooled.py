@@ -3,12 +3,15 @@
 All else is held at its posterior mean: the population-level coefficients, the effects of other
 groups, the other parameters. Then the effects of a level are those that maximise the likelihood of
 its own rows, with the standard errors of the observed information. Where the block has every
-coefficient of its predictor, these are separate fits.
+coefficient of its predictor, these are the estimates of separate fits, as far as they do not
+depend on parameters that all levels share, such as a shape; standard errors take those as known. Of
+several maxima (Student's t) it is the one to which the pooled estimate leads.
 
 Some estimates do not exist. Where the columns of the effects do not vary enough within a level
-(two effects and one row), no estimate is better than others. Where the likelihood grows without
-end (a group of zeros, on the log scale), it is at infinity. A prior for the effects, which is what
-pooling is, gives an answer to both.
+(two effects and one row), no estimate is better than others; of an effect whose column is 0 in all
+rows of the level (a treatment that it did not get) that is so, and not of its other effects. Where
+the likelihood grows without end (a group of zeros, on the log scale), it is at infinity. A prior
+for the effects, which is what pooling is, gives an answer to both.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,15 +27,16 @@ from bayesmm.engines import use_compilation_cache
 from bayesmm.families import Family
 from bayesmm.layout import GroupLayout
 from bayesmm.model import aggregate, linear_predictors
-from bayesmm.model.curvature import RowLikelihood
+from bayesmm.model.curvature import RowLikelihood, positive_information
 from bayesmm.prepare import Prepared
 
-#: Newton steps at most, and how far one goes on the scale of the linear predictor.
-STEPS, FARTHEST = 100, 3.0
+#: Newton steps at most, and how far one goes: in units of 1 / sqrt(information of a row), which is
+#: the residual sd of a Gaussian model, and about 1 for small counts on the log scale.
+STEPS, FARTHEST = 200, 10.0
 #: Halvings of a step that leads downhill.
 HALVINGS = 30
-#: The maximum is found where Newton's next step moves no linear predictor by more than this. On the
-#: way to infinity every step is about as long as the last.
+#: The maximum is found where Newton's next step moves no linear predictor by more than this, in the
+#: same units. On the way to infinity every step is about as long as the last.
 ENOUGH = 1e-7
 #: Columns are taken to depend on each other where the least eigenvalue of their correlations is
 #: below this, and an estimate to be infinite where the information in some direction has fallen to
@@ -50,7 +54,7 @@ class Unpooled(NamedTuple):
         Shape (levels, effects): deviations from the population and their standard errors, NaN where
         they do not exist.
     flag : numpy.ndarray
-        Shape (levels,): why not, or an empty text.
+        Shape (levels, effects): why not, or an empty text.
     """
 
     b: np.ndarray
@@ -107,12 +111,13 @@ def _look(
     means: Mapping[str, jax.Array],
     parameter: str,
 ):
-    """Log-likelihood, slope and curvature of rows whose linear predictor is so far off the mean."""
+    """Log-likelihood and derivatives of rows whose linear predictor is so far off the mean."""
     linear = linear_predictors(layout, design, means)
     rows = RowLikelihood(family, design, (parameter,), linear, means)
     eta = (linear[parameter] + added)[None]
-    score, W = rows.score_and_information(eta)
-    return rows(eta), score[0], W[0, 0]
+    score, observed = rows.observed(eta)
+    W = positive_information(observed, score, design.weights)
+    return rows(eta), score[0], W[0, 0], observed[0, 0]
 
 
 class _Search:
@@ -129,8 +134,8 @@ class _Search:
     counted : numpy.ndarray
         Shape (rows,): whether a row has a weight.
     look : callable
-        From what is added to the linear predictors, shape (rows,), to log-likelihood, score and
-        information of each row.
+        From what is added to the linear predictors, shape (rows,), to log-likelihood, score,
+        information for steps, and observed information of each row.
     """
 
     def __init__(
@@ -143,11 +148,13 @@ class _Search:
     ):
         self._Z, self._index, self._levels, self._look = columns, index, levels, look
         self._identified = self._told_apart(counted)
+        #: Of the linear predictor, by level: known once its rows were looked at.
+        self._unit: Any = None
 
     def run(self, start: np.ndarray) -> Unpooled:
         """Search from some effects, shape (levels, effects), where the likelihood is finite."""
         b = start.copy()
-        height, slope, G = self._at(b - start)
+        height, slope, G, observed = self._at(b - start)
         scale = np.sqrt(np.maximum(np.einsum("jkk->jk", G), 1e-300))
         searching, found = self._identified.copy(), np.zeros(self._levels, dtype=bool)
         infinite, initial = np.zeros(self._levels, dtype=bool), None
@@ -159,7 +166,7 @@ class _Search:
             along = np.einsum("jka,jk->ja", vectors, slope / scale)
             along = along / np.maximum(values, 1e-300)
             move = np.einsum("jka,ja->jk", vectors, along) / scale
-            farthest = self._farthest(move)
+            farthest = self._farthest(move) / self._unit
             last = searching & ~infinite & (farthest <= ENOUGH)
             b, found = np.where(last[:, None], b + move, b), found | last
             searching &= ~found & ~infinite & np.isfinite(farthest)
@@ -169,13 +176,14 @@ class _Search:
                 searching, np.minimum(1.0, FARTHEST / np.maximum(farthest, 1e-300)), 0
             )
             move = np.where(searching[:, None], move, 0.0) * length[:, None]
-            b, (height, slope, G) = self._uphill(b, start, move, height)
-        flag = np.where(found, "", NOT_FOUND).astype(object)
-        flag[infinite], flag[~self._identified] = INFINITE, NOT_IDENTIFIED
-        b = np.where(found[:, None], b, np.nan)
+            b, (height, slope, G, observed) = self._uphill(b, start, move, height)
+        why = np.where(found, "", NOT_FOUND).astype(object)
+        why[infinite], why[~self._identified] = INFINITE, NOT_IDENTIFIED
+        flag = np.where(self._present, why[:, None], NOT_IDENTIFIED)
         se = np.full_like(b, np.nan)
-        se[found] = np.sqrt(np.einsum("jkk->jk", np.linalg.inv(G[found])))
-        return Unpooled(b, se, flag)
+        there = found & (np.linalg.eigvalsh(observed)[:, 0] > 0)
+        se[there] = np.sqrt(np.einsum("jkk->jk", np.linalg.inv(observed[there])))
+        return Unpooled(np.where(flag == "", b, np.nan), np.where(flag == "", se, np.nan), flag)
 
     def _uphill(self, b: np.ndarray, start: np.ndarray, move: np.ndarray, height: np.ndarray):
         """Go along, by half as much in levels where that led downhill, until none is lower."""
@@ -190,12 +198,18 @@ class _Search:
             length = np.where(down, 0.5 * length, length)
         return there, found
 
-    def _at(self, added: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Log-likelihood, slope and information of the levels, that much beyond the start."""
+    def _at(self, added: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Log-likelihood, slope and both informations of the levels, that much beyond the start."""
         eta = (self._Z * added[self._index]).sum(axis=1)
-        log_p, score, W = self._look(eta)
+        log_p, score, W, observed = self._look(eta)
+        if self._unit is None:
+            rows = np.maximum(self._sum(np.ones_like(W)), 1.0)
+            self._unit = 1.0 / np.sqrt(np.maximum(self._sum(W) / rows, 1e-300))
         slope = np.stack([self._sum(z * score) for z in self._Z.T], axis=1)
-        return self._sum(log_p), slope, self._products(W)
+        # An effect that is not there stays where it is.
+        absent = np.eye(slope.shape[1]) * ~self._present[:, :, None]
+        both = self._products(W) + absent, self._products(observed) + absent
+        return self._sum(log_p), slope, *both
 
     def _sum(self, values: np.ndarray) -> np.ndarray:
         return np.bincount(self._index, values, self._levels)
@@ -215,7 +229,8 @@ class _Search:
         """Whether the rows of a level tell its effects apart."""
         products = self._products(counted.astype(float))
         norm = np.sqrt(np.einsum("jkk->jk", products))
-        some = (norm > 0).all(axis=1)
-        norm = np.where(norm > 0, norm, 1.0)
+        self._present = norm > 0
+        norm = np.where(self._present, norm, 1.0)
+        products = products + np.eye(norm.shape[1]) * ~self._present[:, :, None]
         values = np.linalg.eigvalsh(products / norm[:, :, None] / norm[:, None, :])
-        return some & (values[:, 0] > DEPENDENT)
+        return self._present.any(axis=1) & (values[:, 0] > DEPENDENT)

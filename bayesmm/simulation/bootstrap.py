@@ -83,7 +83,7 @@ def parametric_bootstrap(
     Bolker and Walker (2015), Journal of Statistical Software 67(1).
     """
     prepared = check_fit(fit)
-    check_callable("statistic", statistic)
+    check_callable("statistic", statistic, "lambda data: data['y'].mean()")
     n = whole_number("n", n, 1)
     for argument, value, known in (
         ("group_effects", group_effects, GROUP_EFFECTS),

@@ -18,8 +18,17 @@ from bayesmm.errors import BayesmmError, listing
 UNNAMED = "statistic"
 
 
-def check_callable(argument: str, function: Any) -> None:
+def check_callable(argument: str, function: Any, example: str) -> None:
     """Refuse what cannot be called.
+
+    Parameters
+    ----------
+    argument : str
+        What the caller calls it.
+    function : object
+        What arrived.
+    example : str
+        What to write instead.
 
     Raises
     ------
@@ -28,8 +37,7 @@ def check_callable(argument: str, function: Any) -> None:
     """
     if not callable(function):
         raise BayesmmError(
-            f"{argument}={function!r}: write a function of a data frame, such as "
-            "lambda data: data['y'].mean()."
+            f"{argument}={function!r}: write a function of a data frame, such as {example}."
         )
 
 

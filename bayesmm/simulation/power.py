@@ -206,7 +206,11 @@ def _verdict(
         claim = _claim(test, plan)
         fits = _Fits(plan, claim, test, alpha, seed, functions, dict(sampling), *poor)
         return lambda source, n: _one_by_one(source, n, seed, fits)
-    check_callable("test", test)
+    check_callable(
+        "test",
+        test,
+        "lambda data: scipy.stats.ttest_ind(...).pvalue, or a hypothesis, such as 'b[x] > 0'",
+    )
     if sampling:
         raise BayesmmError(
             f"{listing(sampling)} is for fits, and test is a function. Leave it out, or write a "

@@ -21,7 +21,7 @@ import pandas as pd
 from bayesmm.chunks import at_once, power_of_two
 from bayesmm.design import Design
 from bayesmm.engines import executable, use_compilation_cache
-from bayesmm.errors import BayesmmError, FamilyError, listing
+from bayesmm.errors import BayesmmError, FamilyError
 from bayesmm.layout import GroupLayout
 from bayesmm.model import distribution
 from bayesmm.predict.effects import covariance_root
@@ -193,11 +193,11 @@ def checked(responses: Responses, trials: np.ndarray | None, y: np.ndarray) -> n
     y, bad = responses.possible(y, trials)
     if bad.any():
         value = y[bad][0]
+        links = ", ".join(f"{name}: {link}" for name, link in dict(responses.family.links).items())
         raise BayesmmError(
             f"{int(bad.sum())} of {len(y)} simulated responses are no "
-            f"{responses.family.response.description} (the first is {value}, in row "
-            f"{int(np.argmax(bad))} from 0). The parameters are too extreme: remember that they "
-            f"are on the scale of the links, {listing(dict(responses.family.links).items())}."
+            f"{responses.family.response.description} (the first is {value}). The parameters are "
+            f"too extreme: those with a formula are on the scale of their link ({links})."
         )
     return y
 

@@ -628,6 +628,39 @@ def test_an_address_that_makes_no_sense_changes_nothing(slopes, text):
     assert run_node("state.js", "m.parseState(given[0], given[1])", [text, payload]) == start
 
 
+#: Numbers with which squares would be infinite, or lose all their digits.
+EXTREME = ["sd0=1e200", "sigma=1e-200", "rows=1e9", "shift=0:1e308:1e308", "outlier=0:-1e308"]
+
+
+@needs_node
+@pytest.mark.parametrize("text", EXTREME)
+def test_numbers_far_beyond_the_fit_are_not_taken(slopes, text):
+    payload = make_payload(slopes)
+    start = run_node("state.js", "m.initialState(given)", payload)
+    assert run_node("state.js", "m.parseState(given[0], given[1])", [text, payload]) == start
+
+
+@needs_node
+def test_numbers_may_be_a_million_times_those_of_the_fit(slopes):
+    payload = make_payload(slopes)
+    sd, sigma = 0.99e6 * payload["sd"][0], 1.01e-6 * payload["sigma"]["value"]
+    text = f"sd0={sd}&sigma={sigma}&shift=0:{-sd}:0&rows=1e-300&n=1:1e-300"
+    found = run_node("state.js", "m.parseState(given[0], given[1])", [text, payload])
+    assert (found["sd"][0], found["sigma"], found["shift"]) == (sd, sigma, {"0": [-sd, 0]})
+    # What is next to nothing is nothing.
+    assert (found["multiplier"], found["n"]) == (0, {"1": 0})
+
+
+@needs_node
+def test_paths_leave_out_what_is_not_finite():
+    expression = (
+        "[m.segment(0, 1, 2, NaN), m.segment(0, 1, 2, 3.14), m.dot(1, given), m.dot(1.26, -2),"
+        " m.polyline([[0, 0], [given, 1], [2, 2], [3, 3]]), m.cross(given, 1, 1)]"
+    )
+    found = run_node("svg.js", expression, "Infinity")
+    assert found == ["", "M0 1L2 3.1", "", "M1.3 -2h0", "M0 0M2 2L3 3", ""]
+
+
 # --- the game ---
 
 

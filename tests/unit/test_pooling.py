@@ -1,6 +1,7 @@
 """Pooling factors against closed forms and dense algebra; unpooled estimates against other fits."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,9 @@ import scipy.stats
 from nearby import nearby
 
 import bayesmm as bm
+from bayesmm.results.posterior import means
 from bayesmm.shrinkage import pooling
+from bayesmm.shrinkage.factors import pooling_factors
 
 
 def draws_of(fit, *names):
@@ -127,8 +130,9 @@ def test_poisson_has_those_of_laplace_at_the_mode_of_each_draw():
 def test_effects_of_two_parameters_depend_on_each_other():
     """Those of mu and of zi in the same group, by the Hessian of the joint density."""
     frame = counts(levels=3, per=6)
-    # Rows of zeros need not be concave in both parameters, and then have another curvature.
+    # Rows of zeros need not be concave in both parameters, but all rows of a level together are.
     frame["y"] += frame["g"] < 2
+    frame.loc[frame["g"] == 2, "y"] = [0, 0, 3, 0, 2, 0]
     family = "zero_inflated_poisson"
     model = bm.Model(["y ~ 1 + (1 | g)", "zi ~ 1 + (1 | g)"], frame, family=family)
     fit = nearby(model, chains=1, draws=3)
@@ -164,20 +168,48 @@ def test_effects_of_two_parameters_depend_on_each_other():
                 for p in e
             ]
             expected[:, level] += np.diag(np.linalg.inv(-np.array(hessian))) / 3
-    np.testing.assert_allclose(found[:, :2], expected[:, :2], rtol=1e-4)
-    assert ((found[:, 2] > 0) & (found[:, 2] < 1)).all()
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_location_and_scale_have_those_of_the_joint_hessian():
+    """A Gaussian row is never concave in mu and log sigma together."""
+    frame = one_way(levels=3, n=8)
+    fit = nearby(bm.Model(["y ~ 1 + (1 | g)", "sigma ~ 1 + (1 | g)"], frame), chains=1, draws=3)
+    b, b_sigma, sd, sd_sigma = draws_of(fit, "b", "b_sigma", "sd_g", "sd_sigma_g")
+    expected = np.zeros((2, 3))
+    for s, level in np.ndindex(3, 3):
+        y = frame["y"][frame["g"] == level].to_numpy()
+
+        def minus_log_joint(u, s=s, y=y):
+            mu, log_sigma = b[s, 0] + sd[s, 0] * u[0], b_sigma[s, 0] + sd_sigma[s, 0] * u[1]
+            z = (y - mu) * jnp.exp(-log_sigma)
+            return (0.5 * z**2 + log_sigma).sum() + 0.5 * (u**2).sum()
+
+        with jax.enable_x64(True):
+            gradient, hessian = jax.grad(minus_log_joint), jax.hessian(minus_log_joint)
+            found = scipy.optimize.minimize(
+                lambda u: float(minus_log_joint(u)),
+                [0.0, 0.0],
+                jac=gradient,
+                tol=1e-12,  # noqa: B023
+            )
+            expected[:, level] += np.diag(np.linalg.inv(np.asarray(hessian(found.x)))) / 3
+    found = np.stack([table_of(fit, parameter=p)["pooling"] for p in ("mu", "sigma")])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_factors_that_are_not_found_are_said():
+    """The density of laplace has corners: Newton's method does not come to a mode."""
+    fit = nearby(bm.Model("y ~ 1 + (1 | g)", one_way(), family="laplace"))
+    with pytest.warns(bm.BayesmmWarning, match="pooling factors are missing"):
+        assert table_of(fit)["pooling"].isna().all()
 
 
 def test_an_sd_of_zero_is_complete_pooling(small_fit):
-    posterior = small_fit.posterior
-    squeezed = small_fit._prepared
-    from bayesmm.results.posterior import flat
-    from bayesmm.shrinkage.factors import pooling_factors
-
-    quantities = flat(posterior)
-    quantities["sd_g"] = np.zeros_like(quantities["sd_g"])
-    means = {name: x.mean(axis=0) for name, x in quantities.items()}
-    np.testing.assert_array_equal(pooling_factors(squeezed, quantities, means)["r_g"], 1.0)
+    posterior = small_fit.posterior.copy()
+    posterior["sd_g"] = 0.0 * posterior["sd_g"]
+    found = pooling_factors(small_fit._prepared, posterior, means(posterior))
+    np.testing.assert_array_equal(found.omega["r_g"], 1.0)
 
 
 # --- unpooled estimates ---
@@ -199,12 +231,34 @@ def test_whole_blocks_are_separate_fits(sleepstudy_fit):
     assert sds.round(2).to_dict() == {"Days": 6.56, "Intercept": 28.95}
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_estimates_have_the_unit_of_the_response(factor):
+    frame = one_way()
+    one, other = (
+        nearby(bm.Model("y ~ 1 + (1 | g)", frame.assign(y=frame["y"] * unit)))
+        for unit in (1.0, factor)
+    )
+    for fit, unit in ((one, 1.0), (other, factor)):
+        expected = unit * frame.groupby("g")["y"].mean()
+        np.testing.assert_allclose(table_of(fit)["unpooled"], expected, rtol=1e-9)
+
+
+def test_rows_without_weight_say_nothing():
+    frame = one_way().assign(w=1.0)
+    frame.loc[frame["g"] == 2, "w"] = 0.0
+    fit = nearby(bm.Model("weighted(y, w) ~ 1 + (1 | g)", frame))
+    table = table_of(fit).loc["mu"]
+    assert table.loc[2, "flag"].tolist() == ["not identified"]
+    np.testing.assert_allclose(table.loc[2, "pooling"], 1.0)
+
+
 def test_partial_and_complete_are_posterior_means(sleepstudy_fit):
     table = pooling(sleepstudy_fit, ndraws=50).loc["mu"]
     coef = sleepstudy_fit.coef("Subject", draws=True)["coef_Subject"]
-    for name, statistic in {"partial": coef.mean(("chain", "draw"))}.items():
-        expected = statistic.to_numpy().ravel()
-        np.testing.assert_allclose(table[name], expected, rtol=1e-12)
+    expected = coef.mean(("chain", "draw")).to_numpy().ravel()
+    np.testing.assert_allclose(table["partial"], expected, rtol=1e-12)
+    expected = coef.std(("chain", "draw"), ddof=1).to_numpy().ravel()
+    np.testing.assert_allclose(table["partial_sd"], expected, rtol=1e-12)
     fixed = sleepstudy_fit.fixef()["mean"].to_numpy()
     np.testing.assert_allclose(table.loc["308", "complete"], fixed, rtol=1e-12)
     assert (table["n"] == 10).all()
@@ -269,6 +323,30 @@ def test_effects_that_the_rows_do_not_tell_apart_are_flagged():
         assert (table.loc[level, "flag"] == "not identified").all()
         assert table.loc[level, "unpooled"].isna().all()
     assert table["partial"].notna().all()
+
+
+def test_an_effect_that_a_level_does_not_have_leaves_the_others():
+    """Level a got no treatment: its intercept is the mean of its rows."""
+    frame = pd.DataFrame(
+        {
+            "y": [1.0, 2.0, 4.5, 2.5, 1.0, 4.0, 2.0],
+            "treated": [0, 0, 0, 0, 0, 1, 1],
+            "g": list("aaabbbb"),
+        }
+    )
+    fit = nearby(bm.Model("y ~ treated + (1 + treated | g)", frame))
+    table = table_of(fit).loc["mu"]
+    assert table.loc["a", "flag"].to_dict() == {"Intercept": "", "treated": "not identified"}
+    assert table.loc[("a", "Intercept"), "unpooled"] == pytest.approx(2.5)
+    np.testing.assert_allclose(table.loc["b", "unpooled"], [1.75, 1.25])
+
+
+def test_a_group_may_have_the_name_of_a_dimension():
+    """Penicillin has a group that is called sample."""
+    frame = one_way().rename(columns={"g": "sample"})
+    fit = nearby(bm.Model("y ~ 1 + (1 | sample)", frame))
+    assert table_of(fit).index.get_level_values("level").nunique() == 7
+    assert len(fit.ranef("sample")) == len(fit.coef("sample")) == 7
 
 
 @pytest.mark.parametrize("y", [0, 1], ids=["all failures", "all successes"])
