@@ -153,6 +153,11 @@ def _check_path(path: Any) -> Path:
             f"path={str(path)!r} is a directory. Write the name of a file in it, such as "
             f"{str(target / 'page.html')!r}."
         )
+    if not target.suffix:
+        raise BayesmmError(
+            f"path={str(path)!r}: a browser opens a file by its ending. Write "
+            f"{target.name or 'page'}.html; the group is the argument after the path."
+        )
     if not has_place:
         raise BayesmmError(
             f"path={str(path)!r}: there is no directory {str(target.parent)!r}. Make it, or write "

@@ -170,24 +170,25 @@ def choose(
         For a group or parameter that the model does not have, or none where it has several groups.
     """
     found = list(groups(spec, group))
-    names = list(dict.fromkeys(part.name for _, part in found))
-    if not names:
+    if not found:
         raise BayesmmError(
             "fit: its model has no group effects, such as (1 | g): nothing is pooled."
         )
+    if parameter is not None:
+        known = list(dict.fromkeys(predictor.parameter for predictor, _ in found))
+        found = [pair for pair in found if pair[0].parameter == parameter]
+        if not found:
+            of = "" if group is None else f" of the group {group!r}"
+            raise BayesmmError(
+                f"parameter={parameter!r} has no effects{of}.{did_you_mean(parameter, known)} "
+                f"Write one of {listing(known)}."
+            )
+    names = list(dict.fromkeys(part.name for _, part in found))
     if len(names) > 1:
         raise BayesmmError(
             f"group=None: the model has several groups. Write one of {listing(names)}."
         )
-    if parameter is None:
-        return found
-    known = [predictor.parameter for predictor, _ in found]
-    if parameter not in known:
-        raise BayesmmError(
-            f"parameter={parameter!r} has no effects of the group {names[0]!r}."
-            f"{did_you_mean(parameter, known)} Write one of {listing(known)}."
-        )
-    return [pair for pair in found if pair[0].parameter == parameter]
+    return found
 
 
 def _estimates(

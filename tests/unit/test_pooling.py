@@ -399,7 +399,7 @@ def test_lambda_is_gelman_and_pardoes(sleepstudy_fit):
     ("arguments", "message"),
     [
         ({"group": "gg"}, "no such group.*Did you mean 'g'"),
-        ({"parameter": "sigma"}, "sigma.*has no effects of the group 'g'"),
+        ({"parameter": "sigma"}, "sigma.*has no effects"),
         ({"ndraws": 0}, "ndraws"),
         ({"ndraws": 10**6}, "ndraws.*400"),
     ],
@@ -416,6 +416,11 @@ def test_what_is_no_fit_and_what_has_no_groups_are_refused(small_data, crossed):
         pooling(nearby(bm.Model("y ~ x", small_data)))
     with pytest.raises(bm.BayesmmError, match="several groups.*'g'.*'h'"):
         pooling(crossed[1])
+
+
+def test_a_parameter_says_which_group_is_meant():
+    model = bm.Model(["y ~ 1 + (1 | g)", "sigma ~ 1 + (1 | h)"], one_way().assign(h=[1, 2] * 14))
+    assert table_of(nearby(model), parameter="sigma").attrs["group"] == "h"
 
 
 def test_float64_stays_in_its_scope(small_fit):
