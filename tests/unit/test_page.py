@@ -107,6 +107,13 @@ def test_paths_that_cannot_be_written_are_refused(slopes, tmp_path):
         export_shrinkage(slopes, tmp_path)
     with pytest.raises(BayesmmError, match="no directory.*nowhere"):
         export_shrinkage(slopes, tmp_path / "nowhere" / "page.html")
+    # The group in the place of the path, and names that no file system takes.
+    with pytest.raises(BayesmmError, match="Write Subject.html"):
+        export_shrinkage(slopes, "Subject")
+    for name in ("a\0b.html", "x" * 300 + ".html"):
+        with pytest.raises(BayesmmError, match="path="):
+            export_shrinkage(slopes, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failure_leaves_the_file_that_was_there(slopes, tmp_path, monkeypatch):
@@ -659,6 +666,13 @@ def test_paths_leave_out_what_is_not_finite():
     )
     found = run_node("svg.js", expression, "Infinity")
     assert found == ["", "M0 1L2 3.1", "", "M1.3 -2h0", "M0 0M2 2L3 3", ""]
+
+
+@needs_node
+def test_most_values_are_around_their_median():
+    found = run_node("svg.js", "m.bulk(given)", [4, 0, 2, 1e9, 3, 1, -50, -1e9, 2.5])
+    # Distances from 2 are 0, 0.5, 1, 1, 2, 2 and three that are far.
+    assert found == [2 - 5 * 2, 2 + 5 * 2]
 
 
 # --- the game ---

@@ -9,7 +9,7 @@ import { GameView } from "./game.js";
 import { Session } from "./session.js";
 import { formatState, parseState } from "./state.js";
 import { STORY, StoryPanel, storyState } from "./story.js";
-import { html, number, percent, plain } from "./svg.js";
+import { actionButton, html, named, number, percent, plain, setOff } from "./svg.js";
 import { GroupTable } from "./table.js";
 import { ArrowsView } from "./view_arrows.js";
 import { BayesView } from "./view_bayes.js";
@@ -87,7 +87,6 @@ class App extends Session {
     root.dataset.theme = state.theme;
     root.dataset.mode = state.mode;
     const spot = state.story >= 0 ? STORY[state.story].view : "";
-    root.classList.toggle("bm-in-story", spot !== "");
     for (const chart of this.charts) {
       const large = chart.key === spot || chart.key === state.expanded;
       chart.card.classList.toggle("bm-spot", chart.key === spot);
@@ -96,10 +95,10 @@ class App extends Session {
     }
     this.shown = this._shownAt(now);
     this.charts.forEach((chart) => chart.render());
+    this._renderHead(payload);
     this.sliders.forEach((slider) => slider.render());
     this.panel.render();
     this.story.render();
-    this._renderHead(payload);
     this._announce();
     this._tableSoon();
   }
@@ -112,9 +111,9 @@ class App extends Session {
     this.badge.textContent = fitted
       ? "the fitted posterior"
       : payload.exact
-        ? "what if: exact, given τ and σ"
+        ? `what if: exact, given ${payload.alone ? "τ and σ" : "τ, σ and the other group effects"}`
         : "what if: approximate, one Newton step";
-    this.back.disabled = fitted;
+    setOff(this.back, fitted);
     this.playButton.textContent = this._playing ? "■ Stop" : "▶ Play";
     const t = this.factor;
     this.poolText.textContent =
@@ -128,32 +127,16 @@ class App extends Session {
     const omega = shown.omega[k][j];
     this.tugOwn.style.width = `${(100 * (1 - omega)).toFixed(2)}%`;
     this.tugLabel.textContent = payload.levels[j];
-    this.tugOwnText.textContent = `its own rows ${percent(1 - omega)}`;
-    this.tugAllText.textContent = `${percent(omega)} the population`;
-    const text = this.summaryOf(j);
-    if (this.sentence.textContent !== text) this.sentence.textContent = text;
+    this.tugOwnText.textContent = `${this.weighs ? "its own rows" : "its rows settle"} ${percent(1 - omega)}`;
+    this.tugAllText.textContent = `${percent(omega)} ${this.weighs ? "the population" : "left to the population"}`;
+    this._say(this.sentence, j);
     this.formula.replaceChildren(...this._formula(j, results));
     this.effectButtons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === k)));
   }
 
-  // The sentence on a group.
-  summaryOf(j) {
-    const { payload, results, state } = this;
-    const k = state.effect;
-    const own = results.unpooled[k][j];
-    const flag = payload.flags[j];
-    const ownText = state.out[j]
-      ? "is left out"
-      : Number.isNaN(own)
-        ? `has no estimate of its own${flag ? ` (${flag})` : ""}`
-        : `says ${number(own)} itself, from ${plain(results.n[j])} ${results.n[j] === 1 ? "row" : "rows"}`;
-    const interval = Number.isFinite(results.low[k][j])
-      ? ` (${number(results.low[k][j])} to ${number(results.high[k][j])})`
-      : "";
-    return (
-      `${payload.levels[j]} ${ownText}; the population says ${number(results.beta[k])}. ` +
-      `Pooled: ${number(results.theta[k][j])}${interval}, pooling factor ${number(results.omega[k][j], 2)}.`
-    );
+  _say(element, j) {
+    const [label, text] = [this.payload.levels[j], this.summaryOf(j)];
+    if (element.textContent !== label + text) element.replaceChildren(named(this.doc, label), text);
   }
 
   // The formula with the numbers of a group where it is the simple one, else in matrices.
@@ -166,9 +149,11 @@ class App extends Session {
     };
     if (model.K === 2) {
       return [it("θ", "j"), " = ", it("β"), " + Σ(I + ", it("P", "j"), "Σ)⁻¹ ", it("P", "j"), " (", it("θ̂", "j"), " − ", it("β"), "),  ",
-        it("P", "j"), " = ∑", it("w", "i"), it("z", "i"), it("z", "i"), "′/", it("σ"), "²"];
+        it("P", "j"), " = ∑", it("w", "i"), it("z", "i"), it("z", "i"), "′", ...(payload.sigma.kind === "none" ? [] : ["/", it("σ"), "²"])];
     }
-    const simple = payload.sigma.kind === "sd" && Math.abs(model.G[j][0] - payload.n[j]) < 1e-9 * payload.n[j];
+    // The fit averages over the other effects as well: no formula of this group alone.
+    if (this.averagesOthers) return [];
+    const simple = payload.alone && payload.sigma.kind === "sd" && Math.abs(model.G[j][0] - payload.n[j]) < 1e-9 * payload.n[j];
     const head = ["1 − ", it("ω", "j"), " = ", it("τ"), "² / (", it("τ"), "² + "];
     if (!simple) return [...head, "1/", it("P", "j"), ") = ", number(1 - results.omega[0][j], 3)];
     const tau = number(this.spread(0));
@@ -182,11 +167,12 @@ class App extends Session {
 
   // Screen readers hear of the selected group once it rests.
   _announce() {
-    const text = this.summaryOf(this.state.selected);
+    const j = this.state.selected;
+    const text = this.payload.levels[j] + this.summaryOf(j);
     if (text === this._announced) return;
     this._announced = text;
     this.view.clearTimeout(this._announcing);
-    this._announcing = this.view.setTimeout(() => (this.live.textContent = text), ANNOUNCE_MS);
+    this._announcing = this.view.setTimeout(() => this._say(this.live, j), ANNOUNCE_MS);
   }
 
   _tableSoon() {
@@ -204,7 +190,7 @@ class App extends Session {
     this.charts = [ArrowsView, CaterpillarView, LinesView, BayesView, FactorView, ClusterView, GameView].map(
       (View) => new View(this),
     );
-    const [game] = this.charts.slice(-1);
+    [this.game] = this.charts.slice(-1);
     this.story = new StoryPanel(this);
     this.panel = new GroupPanel(this);
     this.table = new GroupTable(this);
@@ -226,9 +212,9 @@ class App extends Session {
       html(
         doc, "div", { class: "bm-body" },
         html(doc, "aside", { class: "bm-side", "aria-label": "Controls" }, this._parameters(), this.panel.element, this._help()),
-        html(doc, "main", { class: "bm-grid" }, ...this.charts.slice(0, -1).map((chart) => chart.card)),
+        html(doc, "main", { class: "bm-grid" }, html(doc, "h2", { class: "bm-hidden" }, "Figures"), ...this.charts.slice(0, -1).map((chart) => chart.card)),
       ),
-      game.card,
+      this.game.card,
       this.table.element,
       this._footer(),
       this.live,
@@ -236,9 +222,7 @@ class App extends Session {
   }
 
   _button(key, text, label, act) {
-    const button = html(this.doc, "button", { type: "button", "data-bm": key, "aria-label": label, title: label }, text);
-    button.addEventListener("click", act);
-    return button;
+    return actionButton(this.doc, key, text, act, { "aria-label": label, title: label });
   }
 
   _hero() {
@@ -253,8 +237,7 @@ class App extends Session {
       get: () => this.state.pool,
       put: (value, jump) => this.change({ pool: value }, jump),
       start: () => 0.5,
-      least: 0,
-      most: 1,
+      limits: [0, 1],
       text: () => this.poolText.textContent,
     });
     this.pool.box.remove();
@@ -286,7 +269,7 @@ class App extends Session {
         html(doc, "div", { class: "bm-buttons" }, this.playButton, this.back, this.badge),
       ),
       html(
-        doc, "div", { class: "bm-hero-group" },
+        doc, "div", {},
         html(doc, "div", { class: "bm-tug-head" }, this.tugLabel, effects),
         html(doc, "div", { class: "bm-tug", "aria-hidden": "true" }, this.tugOwn),
         html(doc, "div", { class: "bm-tug-text", "aria-hidden": "true" }, this.tugOwnText, this.tugAllText),
@@ -319,8 +302,9 @@ class App extends Session {
 
   _footer() {
     const { doc, payload } = this;
+    const others = payload.alone ? "" : " and the other group effects";
     const text = payload.exact
-      ? "“What if” results are exact given the standard deviations, with a flat prior on the population's coefficients, and all other parameters at their posterior means. The fitted posterior averages over all of them."
+      ? `“What if” results are exact given the standard deviations${others}, with a flat prior on the population's coefficients, and all other parameters at their posterior means. The fitted posterior averages over all of them.`
       : "“What if” results are approximate: one Newton step from the fitted posterior, on the scale of the link, all other parameters at their posterior means. The fitted posterior is not approximate.";
     return html(doc, "footer", { class: "bm-foot" }, html(doc, "p", {}, text), html(doc, "p", {}, "Made with bayesmm."));
   }
@@ -361,6 +345,8 @@ class App extends Session {
     };
     if (this.options.url) {
       on(view, "hashchange", () => {
+        this.stop();
+        this.game.begin();
         this.state = this._fromAddress();
         this.hovered = -1;
         this._dirty = true;
@@ -368,7 +354,8 @@ class App extends Session {
       });
     }
     on(view, "beforeprint", () => this.flush());
-    on(this.root, "keydown", (event) => this.story.key(event));
+    // A page of its own hears a lecturer's keys wherever the focus is.
+    on(this.options.url ? this.doc : this.root, "keydown", (event) => this.story.key(event));
     const observer = new view.ResizeObserver(() => this.schedule());
     observer.observe(this.root);
     this._stops.push(() => observer.disconnect());

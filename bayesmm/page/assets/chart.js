@@ -4,7 +4,7 @@
 // an element with the same key is used again, and what was not put is removed. `pick(x, y)` returns
 // the level at a place, or -1. `handle(x, y)` may return what dragging from there does.
 
-import { html, linear, setAttributes, shortLabel, svg, tickText, tickValues } from "./svg.js";
+import { actionButton, dot, html, linear, setAttributes, shortLabel, svg, tickText, tickValues } from "./svg.js";
 
 const LAYERS = ["back", "data", "front", "text"];
 const KEYS = "Arrow keys move between groups, Home and End go to the first and last.";
@@ -19,15 +19,13 @@ export class Chart {
     this._known = new Map();
     this._used = new Set();
     this.heading = html(doc, "h3", {}, title);
-    this.enlarge = html(doc, "button", {
-      type: "button",
+    const enlarge = () => app.set({ expanded: app.state.expanded === key ? "" : key });
+    this.enlarge = actionButton(doc, `enlarge-${key}`, "⤢", enlarge, {
       class: "bm-icon",
-      "data-bm": `enlarge-${key}`,
       "aria-pressed": "false",
       "aria-label": `Enlarge: ${title}`,
       title: "Enlarge",
     });
-    this.enlarge.append("⤢");
     this.svg = svg(doc, "svg", {
       class: "bm-svg",
       "data-bm": `plot-${key}`,
@@ -51,7 +49,7 @@ export class Chart {
       this.svg.append(this._layers[name]);
     }
     this.note = html(doc, "p", { class: "bm-note" });
-    this.plot = html(doc, "div", { class: "bm-plot" }, this.svg);
+    this.plot = html(doc, "div", {}, this.svg);
     this.card = html(
       doc,
       "section",
@@ -232,7 +230,7 @@ export class Chart {
     return null;
   }
 
-  // What an arrow key with Shift moves the estimate by: [effect, amount], or null.
+  // What an arrow key with Shift moves the estimate by: an amount for each effect, or null.
   nudge() {
     return null;
   }
@@ -276,9 +274,6 @@ export class Chart {
     element.addEventListener("pointerup", stop);
     element.addEventListener("pointercancel", stop);
     element.addEventListener("keydown", (event) => this._key(event));
-    this.enlarge.addEventListener("click", () => {
-      app.set({ expanded: app.state.expanded === this.key ? "" : this.key });
-    });
   }
 
   _key(event) {
@@ -313,10 +308,8 @@ export function putDots(chart, layer, key, className, radius, place, include) {
   const paths = new Map();
   for (let j = 0; j < chart.app.model.J; j++) {
     if (include && !include(j)) continue;
-    const [x, y] = place(j);
-    if (!Number.isFinite(x) || !Number.isFinite(y)) continue;
     const r = radius(j);
-    paths.set(r, `${paths.get(r) || ""}M${x.toFixed(1)} ${y.toFixed(1)}h0`);
+    paths.set(r, (paths.get(r) || "") + dot(...place(j)));
   }
   for (const [r, d] of paths) {
     chart.path(layer, `${key}${r}`, d, { class: `bm-dots ${className}`, "stroke-width": 2 * r });

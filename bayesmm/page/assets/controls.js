@@ -1,6 +1,7 @@
 // Sliders with numbers beside them, and the panel of the selected group.
 
-import { html, number } from "./svg.js";
+import { limitsOf, readNumber } from "./state.js";
+import { actionButton, html, number, setOff } from "./svg.js";
 
 const STEPS = 1000;
 
@@ -14,7 +15,7 @@ export function linearTrack(low, high) {
   };
 }
 
-export function logTrack(low, high) {
+function logTrack(low, high) {
   const ratio = Math.log(high / low);
   return {
     low,
@@ -24,7 +25,7 @@ export function logTrack(low, high) {
   };
 }
 
-// A slider. given: key, label, title, track, get, put, start, least, most (what a typed number may
+// A slider. given: key, name, label, title, track, get, put, start, limits (what a typed number may
 // be), whole (round the slider's values), text (of a value, for screen readers).
 export class Slider {
   constructor(app, given) {
@@ -38,10 +39,15 @@ export class Slider {
     this.box = html(doc, "input", {
       type: "number", step: "any", "data-bm": `number-${given.key}`, "aria-label": `${given.name}, number`,
     });
-    this.reset = html(doc, "button", {
-      type: "button", class: "bm-icon bm-reset", "data-bm": `reset-${given.key}`,
-      "aria-label": `Reset ${given.name}`, title: "Reset (or double-click the slider)",
-    }, "↺");
+    const back = () => given.put(given.start(), true);
+    // The button is about to be hidden: the focus goes to what it changed.
+    const reset = () => {
+      back();
+      this.range.focus({ preventScroll: true });
+    };
+    this.reset = actionButton(doc, `reset-${given.key}`, "↺", reset, {
+      class: "bm-icon bm-reset", "aria-label": `Reset ${given.name}`, title: "Reset (or double-click the slider)",
+    });
     this.mark = html(doc, "span", { class: "bm-mark", "aria-hidden": "true" });
     this.label = html(doc, "label", { for: id }, ...given.label);
     this.element = html(
@@ -55,13 +61,10 @@ export class Slider {
       given.put(Number(value.toPrecision(given.whole ? 12 : 4)));
     });
     this.box.addEventListener("change", () => {
-      const value = Number(this.box.value);
-      const usable = this.box.value !== "" && Number.isFinite(value);
-      if (usable && value >= given.least && value <= given.most) given.put(value);
-      else this.render();
+      const value = readNumber(this.box.value, given.limits);
+      if (Number.isNaN(value)) this.render();
+      else given.put(value);
     });
-    const back = () => given.put(given.start(), true);
-    this.reset.addEventListener("click", back);
     this.range.addEventListener("dblclick", back);
   }
 
@@ -74,7 +77,7 @@ export class Slider {
     range.value = String(Math.round(STEPS * place(value)));
     range.setAttribute("aria-valuetext", given.text ? given.text(value) : number(value));
     range.style.setProperty("--bm-part", place(value).toFixed(4));
-    if (this.app.doc.activeElement !== box) box.value = String(Number(value.toPrecision(4)));
+    if (box.getRootNode().activeElement !== box) box.value = String(Number(value.toPrecision(4)));
     this.mark.style.setProperty("--bm-at", place(start).toFixed(4));
     const moved = Math.abs(value - start) > 1e-9 * Math.max(1, Math.abs(start));
     this.element.classList.toggle("bm-moved", moved);
@@ -83,7 +86,7 @@ export class Slider {
 }
 
 function symbol(doc, text, sub) {
-  const element = html(doc, "i", { class: "bm-math" }, text);
+  const element = html(doc, "i", {}, text);
   if (sub) element.append(html(doc, "sub", {}, sub));
   return element;
 }
@@ -103,6 +106,7 @@ export function foldable(app, key, title, ...content) {
 // Sliders of the parameters: standard deviations, correlation, residual sd, rows.
 export function parameterSliders(app) {
   const { payload, doc } = app;
+  const limits = limitsOf(payload);
   const sliders = [];
   const add = (given) => sliders.push(new Slider(app, given));
   payload.effects.forEach((effect, k) => {
@@ -117,8 +121,7 @@ export function parameterSliders(app) {
       get: () => app.state.sd[k],
       put: (value, jump) => app.change({ sd: app.state.sd.map((s, i) => (i === k ? value : s)) }, jump),
       start: () => payload.sd[k],
-      least: 0,
-      most: Infinity,
+      limits: limits.sd[k],
     });
   });
   if (payload.effects.length === 2) {
@@ -131,8 +134,7 @@ export function parameterSliders(app) {
       get: () => app.state.cor,
       put: (value, jump) => app.change({ cor: value }, jump),
       start: () => (payload.cor === null ? 0 : payload.cor),
-      least: -1,
-      most: 1,
+      limits: limits.cor,
     });
   }
   if (payload.sigma.kind !== "none") {
@@ -147,8 +149,7 @@ export function parameterSliders(app) {
       get: () => app.state.sigma,
       put: (value, jump) => app.change({ sigma: value }, jump),
       start: () => fitted,
-      least: fitted * 1e-4,
-      most: Infinity,
+      limits: limits.sigma,
     });
   }
   add({
@@ -160,8 +161,7 @@ export function parameterSliders(app) {
     get: () => app.state.multiplier,
     put: (value, jump) => app.change({ multiplier: value }, jump),
     start: () => 1,
-    least: 0,
-    most: 1e6,
+    limits: limits.rows,
     text: (value) => `${number(value)} times`,
   });
   return sliders;
@@ -175,11 +175,8 @@ export class GroupPanel {
     this.select = html(doc, "select", { "data-bm": "select-group", "aria-label": `Selected ${payload.group}` });
     payload.levels.forEach((level, j) => this.select.append(html(doc, "option", { value: j }, level)));
     this.select.addEventListener("change", () => app.select(Number(this.select.value)));
-    const button = (key, text, label, act) => {
-      const element = html(doc, "button", { type: "button", "data-bm": key, "aria-label": label }, text);
-      element.addEventListener("click", act);
-      return element;
-    };
+    const button = (key, text, label, act) => actionButton(doc, key, text, act, { "aria-label": label });
+    this.limits = limitsOf(payload);
     this.outlierButton = button("toggle-outlier", "Add an outlier", null, () => this.toggleOutlier());
     this.outButton = button("toggle-out", "Leave it out", null, () => app.toggleOut(app.state.selected));
     this.undo = button("reset-group", "Undo", "Undo the changes of this group", () => app.resetLevel(app.state.selected));
@@ -218,8 +215,7 @@ export class GroupPanel {
         },
         put: (value, jump) => app.change({ n: { ...app.state.n, [own()]: value } }, jump),
         start: () => payload.n[own()] * app.state.multiplier,
-        least: 0,
-        most: 1e9,
+        limits: this.limits.n,
       }),
     ];
     payload.effects.forEach((effect, k) => {
@@ -238,8 +234,7 @@ export class GroupPanel {
             app.setShift(own(), shift, jump);
           },
           start: () => 0,
-          least: -Infinity,
-          most: Infinity,
+          limits: this.limits.shift[k],
         }),
       );
     });
@@ -265,8 +260,7 @@ export class GroupPanel {
       },
       put: (value, jump) => app.setOutlier(own(), value, jump),
       start: () => app.defaultOutlier(own()),
-      least: -Infinity,
-      most: Infinity,
+      limits: this.limits.outlier,
     });
   }
 
@@ -289,6 +283,6 @@ export class GroupPanel {
     this.outlierButton.setAttribute("aria-pressed", String(has));
     this.outButton.textContent = state.out[j] ? "Bring it back" : "Leave it out";
     this.outButton.setAttribute("aria-pressed", String(Boolean(state.out[j])));
-    this.undo.disabled = !has && !state.out[j] && !state.shift[j] && state.n[j] === undefined;
+    setOff(this.undo, !has && !state.out[j] && !state.shift[j] && state.n[j] === undefined);
   }
 }

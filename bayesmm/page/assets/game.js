@@ -2,7 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { GAME_GROUPS, drawRound, manyRounds, meanOf, scoreRound, shrink } from "./stein.js";
-import { html, number, percent, segment, widened } from "./svg.js";
+import { actionButton, cross, dot, html, number, percent, segment, widened } from "./svg.js";
 
 const NAMES = [
   ["none", "no pooling", "ink"],
@@ -18,13 +18,8 @@ export class GameView extends Chart {
     this.svg.setAttribute("role", "img");
     this.svg.removeAttribute("tabindex");
     this.svg.removeAttribute("aria-roledescription");
-    this.choice = 0;
-    this.revealed = false;
-    const button = (key, text, act) => {
-      const element = html(doc, "button", { type: "button", "data-bm": key }, text);
-      element.addEventListener("click", act);
-      return element;
-    };
+    this.begin();
+    const button = (key, text, act) => actionButton(doc, key, text, act);
     const id = `${app.id}-game-choice`;
     this.slider = html(doc, "input", { type: "range", id, min: 0, max: 100, step: 1, value: 0, "data-bm": "game-choice" });
     this.output = html(doc, "output", { for: id, "data-bm": "game-choice-text" });
@@ -90,20 +85,24 @@ export class GameView extends Chart {
     this.next.focus();
   }
 
-  nextRound() {
+  // A round that the reader has not yet answered.
+  begin() {
     this.revealed = false;
     this.choice = 0;
     this.averages = null;
+  }
+
+  nextRound() {
+    this.begin();
     this.app.schedule();
     this.show.hidden = false;
+    this.slider.disabled = false;
     this.slider.focus();
   }
 
   restart() {
     const { game } = this.app.state;
-    this.revealed = false;
-    this.choice = 0;
-    this.averages = null;
+    this.begin();
     this.app.set({ game: { seed: game.seed + 1, choices: [] } });
   }
 
@@ -127,23 +126,21 @@ export class GameView extends Chart {
     let arrows = "";
     let own = "";
     let mine = "";
-    const truths = [];
+    let truths = "";
     for (let j = 0; j < GAME_GROUPS; j++) {
       const y = top + ((j + 0.5) / GAME_GROUPS) * (bottom - top);
       const [seen, at] = [this.x(round.seen[j]), this.x(pulled[j])];
       errors += segment(this.x(round.seen[j] - 1), y, this.x(round.seen[j] + 1), y);
       arrows += segment(seen, y, at, y);
-      own += `M${seen.toFixed(1)} ${y.toFixed(1)}h0`;
-      mine += `M${at.toFixed(1)} ${y.toFixed(1)}h0`;
-      const t = this.x(round.truth[j]);
-      const r = 0.34 * em;
-      truths.push(`M${t - r} ${y - r}L${t + r} ${y + r}M${t - r} ${y + r}L${t + r} ${y - r}`);
+      own += dot(seen, y);
+      mine += dot(at, y);
+      truths += cross(this.x(round.truth[j]), y, 0.34 * em);
     }
     this.path("data", "errors", errors, { class: "bm-game-error" });
     this.path("data", "arrows", arrows, { class: "bm-arrow-current" });
     this.path("data", "mine", mine, { class: "bm-dots bm-green-dots", "stroke-width": 0.95 * em });
     this.path("data", "own", own, { class: "bm-dots bm-own", "stroke-width": 0.45 * em });
-    if (this.revealed) this.path("front", "truth", truths.join(""), { class: "bm-truth" });
+    if (this.revealed) this.path("front", "truth", truths, { class: "bm-truth" });
     const key = this.revealed ? "small: raw means · green: yours · crosses: the truth" : "small: raw means · green: yours";
     this.words("key", this.box.left, 1.2 * em, key, { class: "bm-axis" });
     this.svg.setAttribute("aria-label", `Round ${this.number + 1}: ten raw means, ${key}`);
@@ -171,7 +168,7 @@ export class GameView extends Chart {
     if (this.averages) {
       const { none, partial, complete, better } = this.averages;
       text =
-        `1,000 rounds: a mean squared error of ${number(none)} without pooling, ${number(partial)} with partial and ` +
+        `1,000 rounds: on average a sum of squared errors of ${number(none)} without pooling, ${number(partial)} with partial and ` +
         `${number(complete)} with complete pooling. Partial pooling beat the raw means in ${percent(better)} of them.`;
     } else if (this.revealed) {
       const best = score.you <= score.partial ? "You did better than the estimate of James and Stein" : "Partial pooling, which did not know the truth either, was nearer";
@@ -193,7 +190,7 @@ export class GameView extends Chart {
       ...given.map(([key, name, colour]) => {
         const bar = html(doc, "span", { class: `bm-bar bm-fill-${colour}` });
         bar.style.width = `${((100 * score[key]) / most).toFixed(1)}%`;
-        return html(doc, "div", {}, html(doc, "span", {}, name), html(doc, "span", { class: "bm-bar-track" }, bar), html(doc, "span", {}, number(score[key])));
+        return html(doc, "div", {}, html(doc, "span", {}, name), html(doc, "span", {}, bar), html(doc, "span", {}, number(score[key])));
       }),
     );
   }

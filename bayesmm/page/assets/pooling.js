@@ -18,21 +18,21 @@
 
 const SINGULAR = 1e-11;
 
-export function adjugate(m) {
+function adjugate(m) {
   return [m[2], -m[1], m[0]];
 }
 
 // The determinant of a positive semidefinite matrix, exactly 0 where it is one of rounding.
-export function determinant(m) {
+function determinant(m) {
   const det = m[0] * m[2] - m[1] * m[1];
   return det > SINGULAR * m[0] * m[2] ? det : 0;
 }
 
-export function traceOfProduct(a, b) {
+function traceOfProduct(a, b) {
   return Math.max(0, a[0] * b[0] + 2 * a[1] * b[1] + a[2] * b[2]);
 }
 
-export function apply(m, v) {
+function apply(m, v) {
   return [m[0] * v[0] + m[1] * v[1], m[1] * v[0] + m[2] * v[1]];
 }
 
@@ -324,7 +324,7 @@ export function solve(model, setting) {
 }
 
 // The estimate of a level from its own rows, NaN where these do not determine it.
-export function withoutPooling(P, c, K) {
+function withoutPooling(P, c, K) {
   if (K === 1) {
     return P[0] > 0
       ? { estimate: [c[0] / P[0]], variance: [1 / P[0]] }

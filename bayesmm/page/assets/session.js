@@ -6,8 +6,11 @@
 import { covariance, makeModel, poolingFactor, solve } from "./pooling.js";
 import { initialState, settingOf } from "./state.js";
 import { STORY, storyState } from "./story.js";
+import { number, plain } from "./svg.js";
 
 const MIXTURE = 100;
+// A part of the standard deviation between groups that is none.
+const ROUNDING = 1e-9;
 
 function toArrays(lists) {
   return lists.map((list) => Float64Array.from(list, (x) => (x === null ? NaN : x)));
@@ -91,6 +94,30 @@ export class Session {
     return this._orders[k];
   }
 
+  // Whether 1 - omega is the weight of a group's own estimate: for one effect of a normal response,
+  // all else given. Else it is the part of the variance between groups that the group's rows settle.
+  get weighs() {
+    return this.model.K === 1 && this.payload.exact && !this.averagesOthers;
+  }
+
+  // Whether what is shown has the uncertainty of other group effects: the fit does, "what if" holds
+  // them at their posterior means.
+  get averagesOthers() {
+    return !this.payload.alone && this.state.mode === "fit";
+  }
+
+  // Whether the effects of a group make a line over one predictor, perhaps through the origin.
+  get lined() {
+    const { constant, start, slope } = this.payload.profile;
+    if (constant) return false;
+    return this.model.K === 1 || (slope === 0 && Math.abs(start - 1) < 1e-9);
+  }
+
+  // A coefficient of effect k as text; what is nothing but rounding beside the others is 0.
+  numberOf(k, x, digits = 3) {
+    return number(Math.abs(x) < ROUNDING * this.payload.sd[k] ? 0 : x, digits);
+  }
+
   get factor() {
     return poolingFactor(this.state.pool);
   }
@@ -160,8 +187,30 @@ export class Session {
     return this.model.K === 1 ? pair[0][j] * x : pair[0][j] * (profile.start + profile.slope * x) + pair[1][j] * x;
   }
 
-  priorOf(k) {
-    return this.state.mode === "fit" ? this.newCluster(k) : [[this.shown.beta[k], this.spread(k)]];
+  // What the population says of effect k of a group, around `beta`, as normals.
+  priorOf(k, beta) {
+    return this.state.mode === "fit" ? this.newCluster(k) : [[beta, this.spread(k)]];
+  }
+
+  // The sentence on a group, after its label.
+  summaryOf(j) {
+    const { payload, results, state } = this;
+    const k = state.effect;
+    const own = results.unpooled[k][j];
+    const flag = payload.flags[j];
+    const step = payload.exact || state.mode === "fit" ? "" : " (by one Newton step)";
+    const ownText = state.out[j]
+      ? "is left out"
+      : Number.isNaN(own)
+        ? `has no estimate of its own${flag ? ` (${flag})` : ""}`
+        : `says ${this.numberOf(k, own)} itself${step}, from ${plain(results.n[j])} ${results.n[j] === 1 ? "row" : "rows"}`;
+    const interval = Number.isFinite(results.low[k][j])
+      ? ` (${this.numberOf(k, results.low[k][j])} to ${this.numberOf(k, results.high[k][j])})`
+      : "";
+    return (
+      ` ${ownText}; the population says ${this.numberOf(k, results.beta[k])}. ` +
+      `Pooled: ${this.numberOf(k, results.theta[k][j])}${interval}, pooling factor ${number(results.omega[k][j], 2)}.`
+    );
   }
 
   // Posterior draws of a level by effect, null where they are not embedded.
@@ -277,9 +326,10 @@ export class Session {
       this.stop();
       return;
     }
-    const start = this.view.performance.now();
     const from = this.state.pool;
+    let start = null;
     const turn = (now) => {
+      if (start === null) start = now;
       const s = (now - start) / 7000;
       if (s >= 1) {
         this.stop();

@@ -40,6 +40,34 @@ function mostShrunk(payload) {
   return best;
 }
 
+// How far from the fit a number may be, and what beside the most it may be counts as 0: with squares
+// and products of them arithmetic still works.
+const FAR = 1e6;
+const NOTHING = 1e-15;
+
+// What the numbers of a state may be, typed or in an address: [least, most] of each.
+export function limitsOf(payload) {
+  const wide = payload.sd.map((sd) => FAR * (sd || 1));
+  const sigma = payload.sigma.value;
+  const response = FAR * payload.rows.y.reduce((most, y) => Math.max(most, Math.abs(y)), sigma);
+  return {
+    sd: wide.map((most) => [0, most]),
+    cor: [-1, 1],
+    sigma: [sigma / FAR, sigma * FAR],
+    pool: [0, 1],
+    rows: [0, FAR],
+    n: [0, 1e9],
+    shift: wide.map((most) => [-most, most]),
+    outlier: [-response, response],
+  };
+}
+
+// A number that may be, else NaN.
+function within(value, [least, most]) {
+  if (!(value >= least && value <= most)) return NaN;
+  return Math.abs(value) < NOTHING * most ? 0 : value;
+}
+
 const SINGLE = [
   ["sigma", "sigma"],
   ["cor", "cor"],
@@ -83,9 +111,8 @@ export function formatState(state, payload) {
   return parts.join("&");
 }
 
-function readNumber(text, low = -Infinity, high = Infinity) {
-  const value = text === "" || text === undefined ? NaN : Number(text);
-  return Number.isFinite(value) && value >= low && value <= high ? value : NaN;
+export function readNumber(text, limits) {
+  return text === "" || text === undefined ? NaN : within(Number(text), limits);
 }
 
 // The state that a text stands for; what makes no sense in it is left as it was at the start.
@@ -97,16 +124,14 @@ export function parseState(text, payload) {
     const at = part.indexOf("=");
     if (at > 0) given[part.slice(0, at)] = part.slice(at + 1);
   }
-  const take = (key, low, high, put) => {
-    const value = readNumber(given[key], low, high);
+  const limits = limitsOf(payload);
+  const take = (key, range, put) => {
+    const value = readNumber(given[key], range);
     if (!Number.isNaN(value)) put(value);
   };
   if (given.mode === "what-if") state.mode = "what-if";
-  state.sd.forEach((_, k) => take(`sd${k}`, 0, Infinity, (x) => (state.sd[k] = x)));
-  take("sigma", 1e-300, Infinity, (x) => (state.sigma = x));
-  take("cor", -1, 1, (x) => (state.cor = x));
-  take("pool", 0, 1, (x) => (state.pool = x));
-  take("rows", 0, 1e6, (x) => (state.multiplier = x));
+  state.sd.forEach((_, k) => take(`sd${k}`, limits.sd[k], (x) => (state.sd[k] = x)));
+  for (const [name, key] of SINGLE) take(key, limits[key], (x) => (state[name] = x));
   const level = (j) => Number.isInteger(Number(j)) && j !== "" && Number(j) >= 0 && Number(j) < J;
   const each = (key, put) => {
     for (const item of (given[key] || "").split("_")) {
@@ -114,19 +139,23 @@ export function parseState(text, payload) {
       if (level(j)) put(Number(j), rest);
     }
   };
-  each("n", (j, [x]) => !Number.isNaN(readNumber(x, 0, 1e9)) && (state.n[j] = Number(x)));
+  const one = (name) => (j, [x]) => {
+    const value = readNumber(x, limits[name]);
+    if (!Number.isNaN(value)) state[name][j] = value;
+  };
+  each("n", one("n"));
   each("shift", (j, rest) => {
-    const values = payload.effects.map((_, k) => readNumber(rest[k]));
+    const values = payload.effects.map((_, k) => readNumber(rest[k], limits.shift[k]));
     if (!values.some(Number.isNaN)) state.shift[j] = values;
   });
-  each("outlier", (j, [x]) => !Number.isNaN(readNumber(x)) && (state.outlier[j] = Number(x)));
+  each("outlier", one("outlier"));
   each("out", (j) => (state.out[j] = true));
   if (given.group !== undefined && level(given.group)) state.selected = Number(given.group);
-  take("effect", 0, payload.effects.length - 1, (x) => (state.effect = Math.floor(x)));
-  take("story", 1, 5, (x) => (state.story = Math.floor(x) - 1));
+  take("effect", [0, payload.effects.length - 1], (x) => (state.effect = Math.floor(x)));
+  take("story", [1, 5], (x) => (state.story = Math.floor(x) - 1));
   if (THEMES.includes(given.theme)) state.theme = given.theme;
   if (/^[a-z]+$/.test(given.large || "")) state.expanded = given.large;
-  const [seed, ...choices] = (given.game || "").split(".").map((x) => readNumber(x, 0, 1e9));
+  const [seed, ...choices] = (given.game || "").split(".").map((x) => readNumber(x, [0, 1e9]));
   if (Number.isInteger(seed)) {
     state.game.seed = seed;
     state.game.choices = choices.filter((x) => x <= 100).map((x) => x / 100);

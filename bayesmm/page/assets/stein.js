@@ -6,7 +6,7 @@
 export const GAME_GROUPS = 10;
 
 // Mulberry32: 32 bits of state, uniform numbers in [0, 1).
-export function randomNumbers(seed) {
+function randomNumbers(seed) {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -18,7 +18,7 @@ export function randomNumbers(seed) {
 }
 
 // Independent standard normal numbers, two at a time (Box and Muller).
-export function normalNumbers(uniform) {
+function normalNumbers(uniform) {
   let spare = null;
   return () => {
     if (spare !== null) {
@@ -57,17 +57,17 @@ export function shrink(seen, pooled) {
 
 // The part by which James and Stein's estimate (positive part, towards the mean, sd known to be 1)
 // shrinks: (J - 3) / sum of squares, at most 1.
-export function jamesSteinPart(seen) {
+function jamesSteinPart(seen) {
   const middle = meanOf(seen);
   const squares = seen.reduce((sum, x) => sum + (x - middle) ** 2, 0);
   return Math.min(1, (seen.length - 3) / squares);
 }
 
-export function squaredError(estimate, truth) {
+function squaredError(estimate, truth) {
   return estimate.reduce((sum, x, j) => sum + (x - truth[j]) ** 2, 0);
 }
 
-// The squared errors of a round: no, partial (James-Stein) and complete pooling, and the reader's.
+// The sums of squared errors of a round: no, partial (James-Stein) and complete pooling, and the reader's.
 export function scoreRound(round, choice) {
   const { seen, truth } = round;
   const part = jamesSteinPart(seen);
@@ -80,7 +80,7 @@ export function scoreRound(round, choice) {
   };
 }
 
-// Mean squared errors over many rounds, and in how many of them partial pooling beats the raw means.
+// Sums of squared errors, on average over many rounds, and in how many of them partial pooling beats the raw means.
 export function manyRounds(seed, count) {
   const sum = { none: 0, partial: 0, complete: 0, better: 0 };
   for (let i = 0; i < count; i++) {

@@ -20,6 +20,27 @@ export function html(doc, tag, attributes = {}, ...children) {
   return element;
 }
 
+// A button. While it is off (`setOff`) a click does nothing; unlike a disabled one it keeps the focus.
+export function actionButton(doc, key, text, act, attributes = {}) {
+  const element = html(doc, "button", { type: "button", "data-bm": key, ...attributes }, text);
+  element.addEventListener("click", () => element.getAttribute("aria-disabled") || act());
+  return element;
+}
+
+export function setOff(element, off) {
+  setAttributes(element, { "aria-disabled": off ? "true" : null });
+}
+
+// Labels may run from right to left, or turn around what follows them. In HTML a `bdi` keeps them
+// apart, in the text of a figure the characters of Unicode for that.
+export function named(doc, label) {
+  return html(doc, "bdi", {}, label);
+}
+
+export function isolated(label) {
+  return `\u2068${label}\u2069`;
+}
+
 export function svg(doc, tag, attributes = {}) {
   return setAttributes(doc.createElementNS(SVG, tag), attributes);
 }
@@ -44,6 +65,15 @@ export function tickValues(low, high, count) {
     ticks.push(Number((i * step).toPrecision(12)));
   }
   return ticks;
+}
+
+// Where most values are: five median absolute deviations around the median (of a normal
+// distribution 99.9%), whatever fewer than half of them are.
+export function bulk(values) {
+  const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+  const middle = median(values);
+  const far = 5 * median(values.map((x) => Math.abs(x - middle)));
+  return [middle - far, middle + far];
 }
 
 // The ends of an axis a little beyond what is on it.
@@ -94,6 +124,7 @@ function coordinate(x) {
   return Math.round(x * 10) / 10;
 }
 
+// Paths leave out what is not finite.
 export function polyline(points, closed = false) {
   let path = "";
   let pen = "M";
@@ -110,12 +141,17 @@ export function polyline(points, closed = false) {
 
 // Segments and dots of many levels go into one path each: a thousand groups are a few elements.
 export function segment(x1, y1, x2, y2) {
+  if (!Number.isFinite(x1 + y1 + x2 + y2)) return "";
   return `M${coordinate(x1)} ${coordinate(y1)}L${coordinate(x2)} ${coordinate(y2)}`;
+}
+
+export function cross(x, y, r) {
+  return segment(x - r, y - r, x + r, y + r) + segment(x - r, y + r, x + r, y - r);
 }
 
 // A dot: a line of no length with round ends.
 export function dot(x, y) {
-  return `M${coordinate(x)} ${coordinate(y)}h0`;
+  return Number.isFinite(x + y) ? `M${coordinate(x)} ${coordinate(y)}h0` : "";
 }
 
 // Text that is cut where it is too long.

@@ -26,16 +26,17 @@ export class GroupTable {
 
   render() {
     if (!this.element.open) return;
-    const { doc, payload, results, state } = this.app;
+    const { app } = this;
+    const { doc, payload, results, state } = app;
     const rows = payload.levels.map((level, j) => {
       const n = plain(results.n[j]);
       const row = html(doc, "tr", { "data-level": j }, html(doc, "th", { scope: "row" }, level), html(doc, "td", {}, n));
       payload.effects.forEach((_, k) => {
-        const interval = `${number(results.low[k][j])} to ${number(results.high[k][j])}`;
+        const interval = `${app.numberOf(k, results.low[k][j])} to ${app.numberOf(k, results.high[k][j])}`;
         const own = results.unpooled[k][j];
         const cells = [
-          state.out[j] ? "left out" : Number.isNaN(own) ? "none" : number(own, 4),
-          number(results.theta[k][j], 4),
+          state.out[j] ? "left out" : Number.isNaN(own) ? "none" : app.numberOf(k, own, 4),
+          app.numberOf(k, results.theta[k][j], 4),
           interval,
           number(results.omega[k][j], 2),
         ];

@@ -4,7 +4,7 @@
 import { Chart, putDots, radiusOf, ring } from "./chart.js";
 import { normalDensity } from "./normal.js";
 import { ellipse } from "./pooling.js";
-import { clamp, polyline, segment, widened } from "./svg.js";
+import { clamp, dot, polyline, segment, widened } from "./svg.js";
 
 // Radii of ellipses with half and 95% of a normal distribution in the plane.
 const HALF = 1.1774100225154747;
@@ -33,9 +33,13 @@ export function estimateDomain(app, k, intervals = false) {
   const [least, most] = [low - beyond, high + beyond];
   const own = (x) => x !== null && Number.isFinite(x) && include(clamp(x, least, most));
   fit.unpooled[k].forEach(own);
-  const moved = app.results.unpooled[k];
-  for (const j of Object.keys(app.state.shift)) own(moved[j]);
-  for (const j of Object.keys(app.state.outlier)) own(moved[j]);
+  // What the reader moved is on the axis wherever it went.
+  const { results, state } = app;
+  for (const j of Object.keys({ ...state.shift, ...state.outlier })) {
+    own(results.unpooled[k][j]);
+    include(results.theta[k][j]);
+    if (intervals) [results.low, results.high].forEach((ends) => include(ends[k][j]));
+  }
   return widened(low, high, 0.06);
 }
 
@@ -95,7 +99,7 @@ export class ArrowsView extends Chart {
       return [x + 0.6 * this.em, y - 0.45 * this.em];
     }, app.model.J <= 40);
     this.setNote(
-      "Small dots: own estimates. Red dots: pooled ones, larger with more rows. Diamond: the " +
+      "Small dots: own estimates. Orange dots: pooled ones, larger with more rows. Diamond: the " +
         "population. Ellipses: half and 95% of groups. Drag a small dot.",
     );
   }
@@ -106,7 +110,7 @@ export class ArrowsView extends Chart {
     const draws = app.state.mode === "fit" ? app.levelDraws(app.current) : null;
     if (!draws) return;
     let d = "";
-    draws[0].forEach((x, i) => (d += `M${this.x(x).toFixed(1)} ${this.y(draws[1][i]).toFixed(1)}h0`));
+    draws[0].forEach((x, i) => (d += dot(this.x(x), this.y(draws[1][i]))));
     this.path("data", "draws", d, { class: "bm-dots bm-draws", "stroke-width": 0.25 * this.em });
   }
 
@@ -167,11 +171,15 @@ export class ArrowsView extends Chart {
     }
     let lines = "";
     let dashed = "";
+    const reasons = new Set();
     for (let j = 0; j < app.model.J; j++) {
       if (state.out[j]) continue;
       const piece = segment(...this.own(j), ...this.pooled(j));
       if (Number.isFinite(shown.unpooled[0][j])) lines += piece;
-      else dashed += piece;
+      else {
+        dashed += piece;
+        reasons.add(payload.flags[j] || "no rows");
+      }
     }
     const many = app.model.J > 150 ? " bm-many" : "";
     this.path("data", "arrows", lines, { class: `bm-arrows${many}` });
@@ -188,9 +196,9 @@ export class ArrowsView extends Chart {
       return [x, y + 1.4 * em, "middle"];
     }, app.model.J <= 60);
     this.setNote(
-      "Small dots: own estimates. Red dots: pooled ones, larger with more rows. Below: the " +
+      "Small dots: own estimates. Orange dots: pooled ones, larger with more rows. Below: the " +
         "distribution of groups, and the population's estimate. Drag a small dot." +
-        (dashed ? " Dashed: a group whose own estimate is infinite." : ""),
+        (dashed ? ` Dashed: a group without an estimate of its own (${[...reasons].join(", ")}).` : ""),
     );
   }
 
@@ -222,8 +230,9 @@ export class ArrowsView extends Chart {
   }
 
   nudge(vertical, sign) {
-    const axis = vertical && this.app.model.K === 2 ? this.y : this.x;
-    const step = ((axis.domain[1] - axis.domain[0]) / 100) * sign;
-    return axis === this.y && this.app.model.K === 2 ? [0, step] : [step, 0];
+    const second = vertical && this.app.model.K === 2;
+    const [low, high] = (second ? this.y : this.x).domain;
+    const step = ((high - low) / 100) * sign;
+    return second ? [0, step] : [step, 0];
   }
 }

@@ -2,7 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { mixtureDensity, normalDensity } from "./normal.js";
-import { linear, polyline, segment } from "./svg.js";
+import { isolated, linear, polyline, segment } from "./svg.js";
 
 const DENSITY_POINTS = 160;
 
@@ -18,7 +18,7 @@ export class BayesView extends Chart {
     const j = app.current;
     const em = this.em;
     const fitted = state.mode === "fit";
-    const prior = app.priorOf(k);
+    const prior = app.priorOf(k, shown.beta[k]);
     const posterior = [[shown.theta[k][j], (fitted ? shown.sd : shown.conditionalSd)[k][j]]];
     const own = shown.unpooled[k][j];
     const ownSd = shown.unpooledSd[k][j];
@@ -35,7 +35,7 @@ export class BayesView extends Chart {
     include(payload.fit.mean[k][j], payload.fit.sd[k][j]);
     if (known) include(own, Math.min(ownSd, wide));
     const scale = payload.link === "identity" ? "" : ` (${payload.link} scale)`;
-    this.frame({ domain: [low, high], label: `${payload.effects[k].name} of ${payload.levels[j]}${scale}` }, null, { left: 1, right: 1, top: 2.4 });
+    this.frame({ domain: [low, high], label: `${payload.effects[k].name} of ${isolated(payload.levels[j])}${scale}` }, null, { left: 1, right: 1, top: 2.4 });
     const { top, bottom } = this.box;
     const xs = Array.from({ length: DENSITY_POINTS + 1 }, (_, i) => low + ((high - low) * i) / DENSITY_POINTS);
     const curves = [];
@@ -66,11 +66,17 @@ export class BayesView extends Chart {
       this.path("front", "rug", d, { class: "bm-rug" });
     }
     this.legend(known);
-    const margin = app.model.K === 2 ? " These are margins of densities in the plane, where the product holds." : "";
-    const text = known
-      ? "The posterior stands between what the population expects and what the group's rows say."
-      : "The rows of this group alone do not determine it: the population speaks for it.";
-    this.setNote(text + margin);
+    this.setNote(this.explain(known) + (fitted ? ` The posterior is drawn as a normal with its mean and sd${draws ? "; ticks are draws" : ""}.` : ""));
+  }
+
+  explain(known) {
+    const { averagesOthers, model, weighs } = this.app;
+    if (!known) return "The rows of this group alone do not determine it: the population speaks for it.";
+    if (weighs) return "The posterior stands between what the population expects and what the group's rows say.";
+    const both = "The posterior weighs what the population expects against what the group's rows say.";
+    if (averagesOthers) return `${both} It also has the uncertainty of the other group effects, which the two curves leave out.`;
+    if (model.K === 1) return both;
+    return `${both} These are margins of densities in the plane, where the product holds: one alone may go beyond, for it learns from the other effect.`;
   }
 
   legend(known) {

@@ -1,7 +1,7 @@
 // The caterpillar: every group's coefficient with its interval, in the order of the fit.
 
 import { Chart, putDots } from "./chart.js";
-import { segment, shortLabel } from "./svg.js";
+import { clamp, segment, shortLabel } from "./svg.js";
 import { estimateDomain } from "./view_arrows.js";
 
 export class CaterpillarView extends Chart {
@@ -27,7 +27,7 @@ export class CaterpillarView extends Chart {
       null,
       { left: 1.2 + 0.56 * longest },
     );
-    const { top, bottom, left, right } = this.box;
+    const { top, bottom } = this.box;
     const share = (bottom - top) / order.length;
     const rowOf = new Float64Array(order.length);
     order.forEach((j, i) => (rowOf[j] = bottom - (i + 0.5) * share));
@@ -42,11 +42,7 @@ export class CaterpillarView extends Chart {
     }
     this.path("data", "population", segment(at, top, at, bottom), { class: "bm-population" });
     let intervals = "";
-    for (let j = 0; j < order.length; j++) {
-      const [low, high] = [shown.low[k][j], shown.high[k][j]];
-      const ends = [low, high].map((x) => Math.min(right + 5, Math.max(left - 5, this.x(x))));
-      if (ends.every(Number.isFinite)) intervals += segment(ends[0], rowOf[j], ends[1], rowOf[j]);
-    }
+    for (let j = 0; j < order.length; j++) intervals += this.intervalOf(j);
     const thick = Math.min(0.34 * em, Math.max(0.5, 0.45 * share));
     this.path("data", "intervals", intervals, { class: "bm-interval", "stroke-width": thick.toFixed(2) });
     const r = Math.min(0.3 * em, Math.max(0.9, 0.32 * share));
@@ -56,9 +52,17 @@ export class CaterpillarView extends Chart {
     this.drawLabels(order, rowOf, share);
     this.drawCurrent(rowOf, Math.max(share, 0.5 * em));
     this.setNote(
-      `Red: pooled estimate with ${Math.round(100 * payload.prob)}% interval; small dots: the group by itself. ` +
+      `Orange: pooled estimate with ${Math.round(100 * payload.prob)}% interval; small dots: the group by itself. ` +
         "Line and band: the population and one standard deviation of groups.",
     );
+  }
+
+  // The interval of a level, cut a little beyond the figure.
+  intervalOf(j) {
+    const { shown, state } = this.app;
+    const cut = (x) => clamp(this.x(x), this.box.left - 5, this.box.right + 5);
+    const y = this.rowOf[j];
+    return segment(cut(shown.low[state.effect][j]), y, cut(shown.high[state.effect][j]), y);
   }
 
   drawLabels(order, rowOf, share) {
@@ -83,15 +87,10 @@ export class CaterpillarView extends Chart {
     const { app } = this;
     const { left, right } = this.box;
     const j = app.current;
-    const k = app.state.effect;
-    const { shown } = app;
     this.put("back", "row", "rect", {
       class: "bm-row", x: left, width: right - left, y: (rowOf[j] - share / 2).toFixed(1), height: share.toFixed(1),
     });
-    const ends = [shown.low[k][j], shown.high[k][j]].map((x) => Math.min(right + 5, Math.max(left - 5, this.x(x))));
-    if (ends.every(Number.isFinite)) {
-      this.path("front", "interval", segment(ends[0], rowOf[j], ends[1], rowOf[j]), { class: "bm-interval-current" });
-    }
+    this.path("front", "interval", this.intervalOf(j), { class: "bm-interval-current" });
     const [x1, y1] = this.own(j);
     const [x2, y2] = this.pooled(j);
     const r = 0.34 * this.em;

@@ -28,8 +28,8 @@ export class ClusterView extends Chart {
       return;
     }
     const inverse = payload.response.mean ? INVERSE_LINKS[payload.link] : null;
-    const lines = inverse && !payload.profile.constant;
-    const density = inverse && payload.profile.constant && payload.link !== "identity";
+    const lines = inverse && app.lined;
+    const density = inverse && app.model.K === 1 && payload.profile.constant && payload.link !== "identity";
     const split = lines || density;
     const em = this.em;
     const full = this.height;
@@ -37,18 +37,21 @@ export class ClusterView extends Chart {
     this.drawDensity(k, parts, half);
     if (lines) this.drawBand(half, full, inverse);
     else if (density) this.drawResponse(parts, half, full, inverse);
-    const q = (p) => number(mixtureQuantile(parts, p));
+    // The mean of a curved function is not the function of the mean.
+    const others = payload.link === "identity" ? "" : " (anything else in the model at its mean)";
+    const q = (p) => app.numberOf(k, mixtureQuantile(parts, p));
     let text = `${payload.effects[k].name} of a new group: ${q(0.5)}, half of them ${q(0.25)} to ${q(0.75)}, 95% ${q(0.025)} to ${q(0.975)}.`;
     if (density) {
       const m = (p) => number(inverse(payload.profile.rest + mixtureQuantile(parts, p) * payload.profile.mean[0]));
-      text += ` Its mean response: ${m(0.5)}, 95% ${m(0.025)} to ${m(0.975)}.`;
-    }
+      text += ` Its mean response${others}: ${m(0.5)}, 95% ${m(0.025)} to ${m(0.975)}.`;
+    } else if (lines) text += ` Below: its mean response${others}, half and 95%.`;
     this.setNote(text);
   }
 
   heightFor(width) {
-    const { payload } = this.app;
-    const split = payload.response.mean && (!payload.profile.constant || payload.link !== "identity");
+    const { lined, model, payload } = this.app;
+    const single = model.K === 1 && payload.profile.constant && payload.link !== "identity";
+    const split = payload.response.mean && (lined || single);
     const base = super.heightFor(width);
     return split ? Math.max(base, Math.min(27 * this.em, 1.3 * base)) : base;
   }

@@ -31,22 +31,14 @@ export class FactorView extends Chart {
       { left: 4.4 },
     );
     const { left, right, top, bottom } = this.box;
-    const { settings } = app;
-    const points = [];
-    for (let i = 0; i <= 60; i++) {
-      const n = Math.pow(10, low + ((high - low) * i) / 60);
-      const all = settings.map((setting) => omegaOfRows(app.model, setting, n)[k]);
-      const omega = all.reduce((sum, x) => sum + x, 0) / all.length;
-      points.push([left + ((right - left) * i) / 60, this.y(omega)]);
-    }
-    this.path("data", "curve", polyline(points), { class: "bm-curve" });
+    if (!app.averagesOthers) this.drawCurve(k, low, high);
     this.words("complete", right - 0.4 * em, top + 1.1 * em, "complete pooling", { class: "bm-hint bm-blue", "text-anchor": "end" });
     this.words("none", left + 0.5 * em, bottom - 0.5 * em, "no pooling", { class: "bm-hint bm-ink" });
     this.place = (j) => [
       shown.n[j] > 0 ? this.x(Math.log10(shown.n[j])) : left,
       this.y(shown.omega[k][j]),
     ];
-    // Groups at one place are shown beside each other, as far as that goes.
+    // Groups at one place are shown beside each other, as far as that goes; the current one in it.
     const keyOf = ([x, y]) => `${Math.round(x / 3)},${Math.round(y / 3)}`;
     const counts = new Map();
     const seen = new Map();
@@ -64,16 +56,33 @@ export class FactorView extends Chart {
     });
     this.spots = new Map(spots.map(([j, x, y]) => [j, [x, y]]));
     const place = (j) => this.spots.get(j);
-    putDots(this, "data", "dots", `bm-partial${app.model.J > 150 ? " bm-many" : ""}`, () => 0.34 * em, place);
-    const [cx, cy] = place(app.current);
+    putDots(this, "data", "dots", `bm-partial${app.model.J > 150 ? " bm-many" : ""}`, () => 0.34 * em, place, (j) => j !== app.current);
+    const [cx, cy] = this.place(app.current);
     ring(this, "current", cx, cy, 0.46 * em, "bm-partial-current");
     const beside = cx > (left + right) / 2;
     this.labelLevels([], () => [cx + (beside ? -0.8 : 0.8) * em, cy - 0.6 * em, beside ? "end" : "start"], false);
     const same = payload.effects[k].name;
     this.setNote(
-      `ω is the part of the prior variance of ${same} that the group's data leave; 1 − ω is the ` +
-        "weight of what it says itself. Curve: a group whose rows are like the average row.",
+      `ω is the part of the prior variance of ${same} that the group's rows leave open; 1 − ω is ` +
+        `${app.weighs ? "the weight of what it says itself" : "the part that they settle"}. ` +
+        (app.averagesOthers
+          ? "The other group effects leave some of it open, too."
+          : "Curve: a group whose rows are like the average row."),
     );
+  }
+
+  // The factor of a group whose rows are like the average one: of rows alone, all else given.
+  drawCurve(k, low, high) {
+    const { left, right } = this.box;
+    const { model, settings } = this.app;
+    const points = [];
+    for (let i = 0; i <= 60; i++) {
+      const n = Math.pow(10, low + ((high - low) * i) / 60);
+      const all = settings.map((setting) => omegaOfRows(model, setting, n)[k]);
+      const omega = all.reduce((sum, x) => sum + x, 0) / all.length;
+      points.push([left + ((right - left) * i) / 60, this.y(omega)]);
+    }
+    this.path("data", "curve", polyline(points), { class: "bm-curve" });
   }
 
   pick(px, py) {

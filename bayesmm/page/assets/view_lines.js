@@ -3,7 +3,7 @@
 
 import { Chart, putDots, radiusOf, ring } from "./chart.js";
 import { FORWARD_LINKS, INVERSE_LINKS } from "./normal.js";
-import { clamp, plain, polyline, segment, widened } from "./svg.js";
+import { bulk, clamp, cross, dot, plain, polyline, segment, widened } from "./svg.js";
 
 export class LinesView extends Chart {
   constructor(app) {
@@ -87,27 +87,70 @@ export class LinesView extends Chart {
     };
   }
 
+  // The ends of the rows. A working response can be far from all others, where the row weighs next to
+  // nothing: then the ends of most rows and of all estimates.
+  get limits() {
+    if (!this._limits) {
+      this._limits = [Math.min(...this.values), Math.max(...this.values)];
+      const { fit, profile } = this.app.payload;
+      if (!this.app.payload.exact && !this.inverse) {
+        const [least, most] = bulk(this.values);
+        const there = [...this.values.filter((y) => y >= least && y <= most)];
+        for (const pair of [fit.mean, fit.unpooled]) {
+          const known = (j) => pair.every((x) => x[j] !== null);
+          const levels = pair[0].map((_, j) => j).filter(known);
+          for (const x of profile.x) there.push(...levels.map((j) => this.app.lineValue(pair, j, x)));
+        }
+        this._limits = [Math.min(...there), Math.max(...there)];
+      }
+    }
+    return this._limits;
+  }
+
+  within(value) {
+    return value >= this.limits[0] && value <= this.limits[1];
+  }
+
+  // What a note says of rows that are not drawn.
+  missing() {
+    const beyond = this.values.filter((y) => !this.within(y)).length;
+    return (
+      (this.app.payload.rows.thinned ? " Not all rows are drawn." : "") +
+      (beyond ? ` Beyond the axis: ${beyond} ${beyond === 1 ? "row" : "rows"}.` : "")
+    );
+  }
+
   domainOfRows() {
     const { app } = this;
     const { link } = app.payload;
     if (this.inverse && link !== "log" && link !== "sqrt") return [-0.04, 1.04];
-    let low = Math.min(...this.values);
-    let high = Math.max(...this.values);
+    let [low, high] = this.limits;
     const include = (value) => {
+      if (!Number.isFinite(value)) return;
       low = Math.min(low, value);
       high = Math.max(high, value);
     };
     for (const j of Object.keys(app.state.outlier)) include(this.toResponse(app.state.outlier[j]));
     for (const j of Object.keys(app.state.shift)) {
       const [xs, ys] = this.rowsOf(j);
-      ys.forEach((value, i) => include(this.rowAt(j, xs[i], value)));
+      ys.forEach((value, i) => this.within(value) && include(this.rowAt(j, xs[i], value)));
     }
     return this.inverse ? [0, 1.1 * high] : widened(low, high, 0.08);
   }
 
   draw() {
-    if (this.app.payload.profile.constant) this.drawMeans();
-    else this.drawLines();
+    const { lined, model } = this.app;
+    if (lined) this.drawLines();
+    else if (model.K === 1) this.drawMeans();
+    else this.drawNothing();
+  }
+
+  drawNothing() {
+    this.frame({ domain: [0, 1], ticks: [] }, null, { left: 1 });
+    this.words("none", this.width / 2, this.height / 2, "These two effects make no line.", {
+      class: "bm-hint bm-ink", "text-anchor": "middle",
+    });
+    this.setNote("This figure needs an intercept and one predictor, in that order, or one effect alone.");
   }
 
   responseLabel() {
@@ -130,12 +173,10 @@ export class LinesView extends Chart {
       this.axisOfResponse(),
       { left: 4.4 },
     );
-    const value = (pair, j, x) =>
-      model.K === 1 ? pair[0][j] * x : pair[0][j] * (profile.start + profile.slope * x) + pair[1][j] * x;
     const pieces = this.inverse ? (model.J > 150 ? 8 : 24) : 1;
     const xs = Array.from({ length: pieces + 1 }, (_, i) => profile.x[0] + ((profile.x[1] - profile.x[0]) * i) / pieces);
-    const line = (pair, j) => polyline(xs.map((x) => [this.x(x), this.y(this.responseAt(value(pair, j, x)))]));
-    this.lineOf = (j, px) => this.y(this.responseAt(value(shown.theta, j, this.x.invert(px))));
+    const line = (pair, j) => polyline(xs.map((x) => [this.x(x), this.y(this.responseAt(app.lineValue(pair, j, x)))]));
+    this.lineOf = (j, px) => this.y(this.responseAt(app.lineValue(shown.theta, j, this.x.invert(px))));
     const many = model.J > 150 ? " bm-many" : "";
     let all = "";
     for (let j = 0; j < model.J; j++) all += line(shown.theta, j);
@@ -152,10 +193,9 @@ export class LinesView extends Chart {
     if (!state.out[j]) this.path("front", "own", line(shown.unpooled, j), { class: "bm-line-own" });
     this.path("front", "partial", line(shown.theta, j), { class: "bm-line-partial" });
     this.drawRows(j, (x) => this.x(x));
-    const thinned = payload.rows.thinned ? " Not all rows are drawn." : "";
     this.setNote(
-      "Current group: its rows, its own line (dashed), the pooled one (red) and the population's (blue)." +
-        thinned,
+      "Current group: its rows, its own line (dashed), the pooled one (orange) and the population's (blue)." +
+        this.missing(),
     );
   }
 
@@ -164,8 +204,7 @@ export class LinesView extends Chart {
     const [xs, ys] = this.rowsOf(j);
     let d = "";
     ys.forEach((value, i) => {
-      const y = this.y(this.rowAt(j, xs[i], value));
-      d += `M${place(xs[i], i).toFixed(1)} ${y.toFixed(1)}h0`;
+      d += dot(place(xs[i], i), this.y(this.rowAt(j, xs[i], value)));
     });
     const name = app.state.out[j] ? "bm-dots bm-rows bm-left-out" : "bm-dots bm-rows";
     this.path("front", "rows", d, { class: name, "stroke-width": 0.5 * this.em });
@@ -175,9 +214,8 @@ export class LinesView extends Chart {
     const z = app.model.outlier.z[j];
     const x = place(app.model.K === 2 ? z[1] : z[0], ys.length);
     const y = this.y(this.responseAt(outlier));
-    const r = 0.45 * this.em;
     this.outlierAt = [x, y];
-    this.path("front", "outlier", `M${x - r} ${y - r}L${x + r} ${y + r}M${x - r} ${y + r}L${x + r} ${y - r}`, { class: "bm-outlier" });
+    this.path("front", "outlier", cross(x, y, 0.45 * this.em), { class: "bm-outlier" });
     this.words("outlier", x, Math.max(y - 0.9 * this.em, this.box.top + 0.5 * this.em), "outlier", { class: "bm-label", "text-anchor": x > this.width - 4 * this.em ? "end" : "middle" });
   }
 
@@ -208,15 +246,14 @@ export class LinesView extends Chart {
         if (state.out[j]) continue;
         const [xs, ys] = this.rowsOf(j);
         ys.forEach((value, i) => {
-          d += `M${this.x(rank[j]).toFixed(1)} ${this.y(this.rowAt(j, xs[i], value)).toFixed(1)}h0`;
+          d += dot(this.x(rank[j]), this.y(this.rowAt(j, xs[i], value)));
         });
       }
       this.path("data", "all-rows", d, { class: "bm-dots bm-all-rows", "stroke-width": 0.28 * em });
     }
     let arrows = "";
     for (let j = 0; j < model.J; j++) {
-      const piece = [...this.own(j), ...this.pooled(j)];
-      if (!state.out[j] && piece.every(Number.isFinite)) arrows += segment(...piece);
+      if (!state.out[j]) arrows += segment(...this.own(j), ...this.pooled(j));
     }
     this.path("data", "arrows", arrows, { class: "bm-arrows" });
     const exists = (j) => !state.out[j];
@@ -232,7 +269,8 @@ export class LinesView extends Chart {
     if (!state.out[j]) ring(this, "own", ...this.own(j), 0.36 * em, `bm-own-current${j === state.selected ? " bm-handle" : ""}`);
     this.labelLevels(order, (i) => [this.x(rank[i]), bottom + 1.2 * em, "middle"], model.J <= 60);
     this.setNote(
-      (crowded ? "" : "Grey: rows. ") + "In order, each group's own mean (small) and the pooled one (red). Line: the population.",
+      (crowded ? "" : "Grey: rows. ") +
+        `In order, each group's own mean (small) and the pooled one (orange). Line: the population.${this.missing()}`,
     );
   }
 
@@ -240,7 +278,8 @@ export class LinesView extends Chart {
     const { app } = this;
     const { left, right, top, bottom } = this.box || {};
     if (!(px >= left && px <= right && py >= top && py <= bottom)) return -1;
-    if (app.payload.profile.constant) {
+    if (!app.lined) {
+      if (app.model.K === 2) return -1;
       const i = Math.round(this.x.invert(px));
       return i >= 0 && i < app.model.J ? app.order[i] : -1;
     }
@@ -255,7 +294,7 @@ export class LinesView extends Chart {
       return { level: j, drag: (_, y) => app.setOutlier(j, this.toBlock(this.down(this.y.invert(y)))) };
     }
     const column = app.payload.profile.mean[0];
-    if (app.payload.profile.constant && !app.state.out[j] && near(this.own && this.own(j))) {
+    if (!app.lined && !app.state.out[j] && near(this.own && this.own(j))) {
       const start = (app.state.shift[j] || [0])[0];
       const from = app.results.unpooled[0][j];
       return { level: j, drag: (_, y) => app.setShift(j, [start + this.toBlock(this.down(this.y.invert(y))) / column - from]) };
