@@ -396,7 +396,7 @@ def test_bad_parameters_are_refused_by_name(changed, message):
         ("zero_inflated_poisson", {"b": 0.0, "zi": 1.2}, "'zi'.* between 0 and 1"),
         ("cumulative", {"cutpoints": [1.0, 0.0]}, "increases from one to the next"),
         ("asymmetric_laplace", {"b": 0.0, "sigma": 1.0, "quantile": 0.9}, "holds it at 0.5"),
-        ("poisson", {"b": 200.0}, "simulated responses are no non-negative whole numbers.*'log'"),
+        ("poisson", {"b": 200.0}, "simulated responses are no non-negative whole numbers.*mu: log"),
         ("poisson", [1.0], "params is a list"),
     ],
 )
