@@ -373,6 +373,24 @@ def _check_rank(layout: PredictorLayout, X: np.ndarray) -> None:
     )
 
 
+def group_design(
+    layout: Sequence[PredictorLayout], design: Design, group: GroupLayout
+) -> GroupDesign:
+    """Return the arrays of a group, in the predictor that it is in.
+
+    Parameters
+    ----------
+    layout : sequence of PredictorLayout
+        The names of the predictors.
+    design : Design
+        Their arrays.
+    group : GroupLayout
+        Group and parameter.
+    """
+    place = next(k for k, names in enumerate(layout) if names.parameter == group.parameter)
+    return design.predictors[place].groups[layout[place].groups.index(group)]
+
+
 def take(design: Design, rows: slice | np.ndarray) -> Design:
     """Return the design of some rows, so that work over rows can be done in chunks."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bayesmm.design import group_design
 from bayesmm.errors import BayesmmError
 from bayesmm.page.quadratic import MOST_EFFECTS, Block, Quadratic, choose_block, quadratic
 from bayesmm.results import Fit
@@ -78,8 +79,7 @@ def make_payload(
         raise BayesmmError(f"title={title!r}: write the heading of the page as text.")
     spec, name = fit.spec, block.part.name
     found = quadratic(fit, block)
-    place = spec.layout.index(block.predictor)
-    own = fit._prepared.design.predictors[place].groups[block.predictor.groups.index(block.part)]
+    own = group_design(spec.layout, fit._prepared.design, block.part)
     index, levels = np.asarray(own.index), own.levels
     table = pooling(fit, name, parameter="mu").loc["mu"]
     shaped = {

@@ -18,8 +18,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from bayesmm.design import Design
+from bayesmm.design import Design, group_design
 from bayesmm.errors import BayesmmError, did_you_mean, listing
+from bayesmm.interpret.variables import check_fit
 from bayesmm.layout import GroupLayout, PredictorLayout
 from bayesmm.model import linear_predictors
 from bayesmm.model.curvature import RowLikelihood
@@ -111,8 +112,7 @@ def choose_block(
         For anything but a fit, a model without group effects, a group or effect that it does not
         have, and more than two effects.
     """
-    if not isinstance(fit, Fit):
-        raise BayesmmError(f"fit is a {type(fit).__name__}: give what bm.fit() returned.")
+    check_fit(fit)
     if group is not None and not isinstance(group, str):
         raise BayesmmError(f"group={group!r}: write the name of a group, such as 'Subject'.")
     found = list(groups(fit.spec, group))
@@ -178,8 +178,7 @@ def quadratic(fit: Fit, block: Block) -> Quadratic:
     """
     prepared, spec = fit._prepared, fit.spec
     at = means(fit.whole_posterior())
-    place = spec.layout.index(block.predictor)
-    own = prepared.design.predictors[place].groups[block.predictor.groups.index(block.part)]
+    own = group_design(spec.layout, prepared.design, block.part)
     with jax.enable_x64(True):
         linear = linear_predictors(spec.layout, prepared.design, at)
         rows = RowLikelihood(spec.family, prepared.design, ("mu",), linear, at)

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from bayesmm.errors import BayesmmError
 from bayesmm.plots.canvas import COLUMNS, height, panels, short
 from bayesmm.plots.level_marks import label_rows
-from bayesmm.plots.levels import LevelEffect, choose, probability, sorted_levels, stacked
+from bayesmm.plots.levels import LevelEffect, choose, probability, sorted_levels
 from bayesmm.results import Fit
+from bayesmm.results.posterior import joined
 
 #: The first colour of the style in force.
 COLOUR = "C0"
@@ -134,7 +135,7 @@ def _draw(
     prob: float,
     inner_prob: float,
 ) -> None:
-    values = stacked(panel.draws)
+    values = joined(panel.draws)
     tails = [(1 - prob) / 2, (1 - inner_prob) / 2, (1 + inner_prob) / 2, (1 + prob) / 2]
     low, inner_low, inner_high, high = np.quantile(values[:, order], tails, axis=0)
     where = np.arange(len(mean))

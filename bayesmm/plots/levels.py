@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmm.design import group_design
 from bayesmm.errors import BayesmmError, did_you_mean, listing
+from bayesmm.interpret.variables import check_fit
 from bayesmm.layout import GroupLayout, PredictorLayout
 from bayesmm.results import Fit
 from bayesmm.results.posterior import joined
@@ -118,15 +120,12 @@ class Asked:
     def index(self) -> tuple[np.ndarray, int]:
         """Return the level of each training row, and how many levels there are."""
         prepared = self.fit._prepared
-        first = self.effects[0]
-        place = prepared.spec.layout.index(first.predictor)
-        design = prepared.design.predictors[place]
-        group = design.groups[first.predictor.groups.index(first.part)]
+        group = group_design(prepared.spec.layout, prepared.design, self.effects[0].part)
         return np.asarray(group.index), group.levels
 
     def coefficients(self, effect: LevelEffect) -> np.ndarray:
         """Return draws of population plus group effect, shape (draws, levels)."""
-        return stacked(effect.draws) + self.population(effect)[:, None]
+        return joined(effect.draws) + self.population(effect)[:, None]
 
     def population(self, effect: LevelEffect) -> np.ndarray:
         """Return draws of the population coefficient, 0 where there is none; shape (draws,)."""
@@ -134,7 +133,7 @@ class Asked:
         if effect.effect not in predictor.coefs:
             return np.zeros(effect.draws.sizes["chain"] * effect.draws.sizes["draw"])
         b = self.fit.posterior[predictor.variable("b")]
-        return stacked(b)[:, predictor.coefs.index(effect.effect)]
+        return joined(b)[:, predictor.coefs.index(effect.effect)]
 
     def covariance(self, effects: Sequence[LevelEffect]) -> np.ndarray:
         """Return the covariance of some effects, of posterior means of sds and correlations."""
@@ -142,12 +141,12 @@ class Asked:
         sd = np.array([self.sd(effect).mean() for effect in effects])
         if not part.correlated:
             return np.diag(sd**2)
-        cor = stacked(self.fit.posterior[part.variable("cor")]).mean(axis=0)
+        cor = joined(self.fit.posterior[part.variable("cor")]).mean(axis=0)
         return sd[:, None] * cor[np.ix_(at, at)] * sd
 
     def sd(self, effect: LevelEffect) -> np.ndarray:
         """Return draws of the standard deviation of the effect over levels, shape (draws,)."""
-        return stacked(self.fit.posterior[effect.part.variable("sd")])[:, effect.position]
+        return joined(self.fit.posterior[effect.part.variable("sd")])[:, effect.position]
 
     def pooling(self, ndraws: int | None = None) -> pd.DataFrame:
         """Return the table of `bm.pooling`, of one parameter where all effects are of one."""
@@ -194,8 +193,7 @@ def choose(
         For something else than a fit, a model without groups, and for a group, parameter or effect
         that the model does not have.
     """
-    if not isinstance(fit, Fit):
-        raise BayesmmError(f"fit is a {type(fit).__name__}: give what bm.fit() returned.")
+    check_fit(fit)
     pairs = choose_group(fit.spec, group, parameter)
     group, every = pairs[0][1].name, _all_effects(fit, pairs)
     if effects is None:
@@ -292,11 +290,6 @@ def probability(prob: Any, argument: str = "prob") -> float:
     if not number or not 0 < prob < 1:
         raise BayesmmError(f"{argument}={prob!r}: write a probability between 0 and 1.")
     return float(prob)
-
-
-def stacked(draws: xr.DataArray) -> np.ndarray:
-    """Return draws with chain and draw as one leading dimension."""
-    return joined(draws)
 
 
 def quantity(asked: Asked, effect: LevelEffect) -> str:

@@ -9,9 +9,10 @@ from matplotlib.ticker import MaxNLocator
 
 from bayesmm.plots.canvas import COLUMNS, panels, short
 from bayesmm.plots.level_marks import COMPLETE, PARTIAL, SPREAD
-from bayesmm.plots.levels import Asked, LevelEffect, choose, stacked
+from bayesmm.plots.levels import Asked, LevelEffect, choose
 from bayesmm.plots.link_axis import ticks
 from bayesmm.results import Fit
+from bayesmm.results.posterior import joined
 
 #: The ratio of the most rows to the fewest from which n is on a logarithmic axis.
 WIDE = 20
@@ -158,7 +159,7 @@ def _closed_form(asked: Asked, effect: LevelEffect, n: np.ndarray) -> np.ndarray
     )
     if not exact:
         return None
-    sigma = stacked(asked.fit.posterior[spec.family.normal_sd])
+    sigma = joined(asked.fit.posterior[spec.family.normal_sd])
     ratio = (asked.sd(effect) / sigma) ** 2
     return (1 / (1 + n[:, None] * ratio)).mean(axis=1)
 

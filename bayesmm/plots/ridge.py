@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from bayesmm.errors import BayesmmError
 from bayesmm.plots.canvas import COLUMNS, height, panels, short
 from bayesmm.plots.level_marks import label_rows
-from bayesmm.plots.levels import choose, sorted_levels, stacked
+from bayesmm.plots.levels import choose, sorted_levels
 from bayesmm.results import Fit
+from bayesmm.results.posterior import joined
 
 #: Places at which densities are found.
 PLACES = 256
@@ -82,7 +83,7 @@ def plot_ridge(
     """
     asked = choose(fit, group, parameter, effects)
     chosen = asked.effects
-    draws = [stacked(effect.draws) for effect in chosen]
+    draws = [joined(effect.draws) for effect in chosen]
     if len(draws[0]) < 10:
         raise BayesmmError(
             f"fit has {len(draws[0])} posterior draws, and a density needs 10. Draw more."

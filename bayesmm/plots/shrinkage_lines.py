@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,18 +23,12 @@ from bayesmm.errors import BayesmmError
 from bayesmm.formula.algebra import expand_text
 from bayesmm.interpret import datagrid
 from bayesmm.interpret.variables import variable
-from bayesmm.model import aggregate, find_factors, make_plan
-from bayesmm.model.information import carriers, roots_by_factor
-from bayesmm.model.laplace import effects_given
-from bayesmm.model.predictor import linear_predictors
 from bayesmm.plots.canvas import panels, short
 from bayesmm.plots.level_marks import COMPLETE, SPREAD, frame, legend
 from bayesmm.plots.levels import Asked, choose, quantity
 from bayesmm.plots.link_axis import label_axis
-from bayesmm.predict.effects import covariance_root
 from bayesmm.results import Fit
-from bayesmm.results.posterior import means
-from bayesmm.shrinkage.factors import MOST_COLUMNS
+from bayesmm.shrinkage import effects_alone
 
 #: Places on x at which lines are drawn.
 PLACES = 60
@@ -225,7 +218,8 @@ def _every_line(asked: Asked, grid: Grid, alone: Asked | None) -> list[Lines]:
 
     if alone is None:
         title, population = "random intercepts (sd of slopes 0)", grid.population
-        b = _limit(asked)
+        first = asked.effects[0]
+        b = effects_alone(asked.fit, first.part, first.position)
     else:
         title = "random intercepts"
         population, _ = _parts(alone, grid.column, grid.x)
@@ -288,51 +282,6 @@ def _intercept_fit(asked: Asked, intercepts: Any) -> Asked:
             "the same data, with formulas that differ in the group's slopes alone."
         )
     return found
-
-
-def _limit(asked: Asked) -> np.ndarray:
-    """Intercepts of the levels where slopes have an sd of 0, and all parameters their mean.
-
-    The effects of other groups are those that go with them.
-
-    Raises
-    ------
-    BayesmmError
-        Where too many crossed effects depend on each other, or they are not found.
-    """
-    spec, first = asked.fit.spec, asked.effects[0]
-    held = means(asked.fit.whole_posterior())
-    with jax.enable_x64(True):
-        design = aggregate(asked.fit._prepared.design, spec.family)
-        plan = make_plan(find_factors(spec.layout, design), design, most_columns=MOST_COLUMNS)
-        if plan is None:
-            raise BayesmmError(
-                "kind='lines': too many effects of crossed groups depend on each other to find "
-                "the intercepts without slopes. Give intercepts= a fit with random intercepts "
-                "alone."
-            )
-        groups = [group for predictor in spec.layout for group in predictor.groups]
-        one_draw = {name: value[None] for name, value in held.items()}
-        roots = {group.variable("r"): covariance_root(one_draw, group)[0] for group in groups}
-        own = np.zeros_like(roots[first.part.variable("r")])
-        own[first.position, first.position] = asked.sd(first).mean()
-        roots[first.part.variable("r")] = own
-        linear = linear_predictors(spec.layout, design, held)
-        start = jax.numpy.stack([linear[spec.layout[k].parameter] for k in carriers(spec.layout)])
-        Lambda = roots_by_factor(plan, roots)
-        mode = effects_given(plan, spec.family, spec.layout, design, held, Lambda, start)
-        if not mode.found:
-            raise BayesmmError(
-                "kind='lines': the intercepts without slopes are not found for this likelihood. "
-                "Give intercepts= a fit with random intercepts alone."
-            )
-        for factor, root, u in zip(plan.factors, Lambda, mode.u, strict=True):
-            place = 0
-            for member in factor.members:
-                if member.names == first.part:
-                    return np.asarray(root @ u)[place + first.position]
-                place += len(member.names.effects)
-    raise AssertionError(f"no factor has {first.part.name}")
 
 
 def _draw(

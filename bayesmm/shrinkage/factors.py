@@ -3,7 +3,7 @@
     omega_jk = E[ Var(b_jk | theta, y) / Sigma_kk ],
 
 the expectation over the posterior of the parameters theta. It is 0 where a level's own data decide
-and 1 where they say nothing. With one effect, n rows and a Gaussian response it is
+and 1 where they say nothing. With one effect, one group, n rows and a Gaussian response it is
 (sigma^2 / n) / (tau^2 + sigma^2 / n): the weight that the level's mean does not get. The variance
 is that of the joint distribution of all effects, so that what crossed groups know of each other
 counts; off the Gaussian family it is that of the Laplace approximation.
@@ -128,6 +128,14 @@ def pooling_factors(
     return Factors(found, ndraws, float(share))
 
 
+def linear_at(
+    layout: Sequence[PredictorLayout], design: Design, quantities: Mapping[str, Any]
+) -> jax.Array:
+    """Return the linear predictors that carry group effects, shape (m, rows)."""
+    linear = linear_predictors(layout, design, quantities)
+    return jnp.stack([linear[layout[k].parameter] for k in carriers(layout)])
+
+
 @partial(jax.jit, static_argnums=(5, 6, 7))
 def _factors(
     parameters: Mapping[str, jax.Array],
@@ -143,8 +151,7 @@ def _factors(
 
     And the share of draws for which there is one.
     """
-    linear = linear_predictors(layout, design, means)
-    start = jnp.stack([linear[layout[k].parameter] for k in carriers(layout)])
+    start = linear_at(layout, design, means)
 
     def one(draw: Any):
         quantities, own = draw

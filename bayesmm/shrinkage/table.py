@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmm.design import group_design
 from bayesmm.errors import BayesmmError, did_you_mean, listing, warn
 from bayesmm.interpret.variables import check_fit
 from bayesmm.layout import GroupLayout, PredictorLayout
@@ -200,8 +201,7 @@ def _estimates(
 ) -> pd.DataFrame:
     """The rows of one parameter, by level and effect."""
     prepared = fit._prepared
-    place = prepared.spec.layout.index(predictor)
-    rows = prepared.design.predictors[place].groups[predictor.groups.index(part)]
+    rows = group_design(prepared.spec.layout, prepared.design, part)
     effects = posterior[part.variable("r")]
     levels = effects[part.name].to_numpy()
     alone = unpooled_effects(prepared, at, part)

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmm.design import Design
+from bayesmm.design import Design, group_design
 from bayesmm.engines import use_compilation_cache
 from bayesmm.families import Family
 from bayesmm.layout import GroupLayout
@@ -80,12 +80,7 @@ def unpooled_effects(
     use_compilation_cache()
     with jax.enable_x64(True):
         design = aggregate(prepared.design, spec.family)
-        rows = [
-            own
-            for predictor, part in zip(spec.layout, design.predictors, strict=True)
-            for name, own in zip(predictor.groups, part.groups, strict=True)
-            if name == group
-        ][0]
+        rows = group_design(spec.layout, design, group)
         look = partial(
             _look, design=design, family=spec.family, layout=spec.layout, means=dict(means)
         )

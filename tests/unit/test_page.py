@@ -102,7 +102,7 @@ def test_paths_that_cannot_be_written_are_refused(slopes, tmp_path):
     with pytest.raises(BayesmmError, match="path=''"):
         export_shrinkage(slopes, "")
     with pytest.raises(BayesmmError, match="path=3"):
-        export_shrinkage(slopes, 3)  # type: ignore[arg-type]
+        export_shrinkage(slopes, 3)
     with pytest.raises(BayesmmError, match="is a directory.*page.html"):
         export_shrinkage(slopes, tmp_path)
     with pytest.raises(BayesmmError, match="no directory.*nowhere"):

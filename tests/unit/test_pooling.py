@@ -187,12 +187,7 @@ def test_location_and_scale_have_those_of_the_joint_hessian():
 
         with jax.enable_x64(True):
             gradient, hessian = jax.grad(minus_log_joint), jax.hessian(minus_log_joint)
-            found = scipy.optimize.minimize(
-                lambda u: float(minus_log_joint(u)),
-                [0.0, 0.0],
-                jac=gradient,
-                tol=1e-12,  # noqa: B023
-            )
+            found = scipy.optimize.minimize(minus_log_joint, [0.0, 0.0], jac=gradient, tol=1e-12)
             expected[:, level] += np.diag(np.linalg.inv(np.asarray(hessian(found.x)))) / 3
     found = np.stack([table_of(fit, parameter=p)["pooling"] for p in ("mu", "sigma")])
     np.testing.assert_allclose(found, expected, rtol=1e-5)
