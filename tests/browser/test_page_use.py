@@ -4,6 +4,7 @@ Of all pages that are opened, `conftest.py` checks that nothing was on the conso
 but the file was asked for. The numbers are in `test_page_numbers.py`.
 """
 
+import html
 import json
 import sys
 
@@ -577,6 +578,22 @@ def test_a_notebook_shows_the_same_page(visit, tmp_path, dyestuff_fit):
     assert there.page.locator("#cell [data-bm]").count() == 0
     # The module itself was an address of its own.
     there.requests = [url for url in there.requests if not url.startswith("blob:")]
+
+
+def test_a_page_works_within_a_frame_that_has_no_address(visit, pages, tmp_path):
+    page = html.escape(pages("dyestuff").read_text(encoding="utf-8"))
+    path = tmp_path / "frame.html"
+    path.write_text(
+        f"""<!doctype html><html lang="en"><title>frame</title><link rel="icon" href="data:,">
+        <h1>Before</h1><iframe srcdoc="{page}" style="width:100%;height:1200px"></iframe>""",
+        encoding="utf-8",
+    )
+    there = visit(path)
+    frame = there.page.frame_locator("iframe")
+    frame.get_by_label("sd of Intercept").first.press("Home")
+    assert frame.locator(".bm-root").evaluate("(root) => root.bayesmm.state.sd[0]") == 0
+    there.page.wait_for_timeout(250)  # longer than it takes to write an address
+    assert there.noise == []
 
 
 def test_a_widget_without_anywidget_says_what_to_install(monkeypatch, dyestuff_fit):
