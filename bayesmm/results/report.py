@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from bayesmm.design import group_design
 from bayesmm.errors import listing
 from bayesmm.families import FAMILIES, Parameter
 from bayesmm.prepare import Prepared
@@ -283,6 +284,55 @@ def _more_effects_than_rows(evidence: _Evidence) -> Iterator[Problem]:
             )
 
 
+def _constant_within_levels(evidence: _Evidence) -> Iterator[Problem]:
+    """Effects whose predictor has one value in each level, beside another such as the intercept.
+
+    The rows of a level show only the sum of these effects. (A factor without intercept, as in
+    ``(0 + arm | therapist)``, has one effect in each level, which they do show.)
+    """
+    spec, design = evidence.prepared.spec, evidence.prepared.design
+    for predictor, group in groups(spec, None):
+        rows = group_design(spec.layout, design, group)
+        of_level = np.full((rows.levels, len(group.effects)), np.nan)
+        of_level[rows.index] = rows.columns
+        constant = (of_level[rows.index] == rows.columns).all(axis=0)
+        slopes = [e for e, c in zip(group.effects, constant, strict=True) if c and e != "Intercept"]
+        together = np.count_nonzero(np.nan_to_num(of_level[:, constant]), axis=1).max(initial=0)
+        if slopes and together > 1:
+            verb = "does" if len(slopes) == 1 else "do"
+            yield Problem(
+                "constant_within_levels",
+                f"{listing(slopes)} {verb} not vary within the levels of {group.name!r}, so the "
+                f"rows of a level see only the sum of its effects in {predictor.parameter}.",
+                f"Have it in the population part and leave it out of (... | {group.name}). What is "
+                f"estimated as {group.variable('sd')}[{slopes[0]}] says how the spread between "
+                "levels changes with it, and is mostly its prior.",
+                note=True,
+            )
+
+
+def _one_row_per_level(evidence: _Evidence) -> Iterator[Problem]:
+    """Groups with a level for each row: an effect is then hardly told from the row's residual."""
+    spec, rows = evidence.prepared.spec, len(evidence.prepared.response.values)
+    residual = spec.family.known_error
+    estimated = residual is not None and residual in evidence.posterior
+    for _, group in groups(spec, None):
+        if len(spec.schema.grouping(group.name).cells) < rows:
+            continue
+        if estimated:
+            found = f"so the data see {group.variable('sd')} and {residual} only together."
+            remedy = f"Leave it out: {residual} is what it would stand for."
+        else:
+            found = "so a row's own effect was fitted to it when fit.loo() leaves the row out."
+            remedy = f"Compare models by bm.loo_group(fit, {group.name!r}) instead of fit.loo()."
+        yield Problem(
+            "one_row_per_level",
+            f"{group.name!r} has one row in each level, {found}",
+            remedy,
+            note=True,
+        )
+
+
 def _zeros_or_dispersion(evidence: _Evidence) -> Iterator[Problem]:
     """Zero inflation and overdispersion explain the same zeros: do the data tell them apart."""
     spec = evidence.prepared.spec
@@ -379,6 +429,8 @@ CHECKS: tuple[Callable[[_Evidence], Iterator[Problem]], ...] = (
     _tree_depth,
     _sd_near_zero,
     _more_effects_than_rows,
+    _constant_within_levels,
+    _one_row_per_level,
     _zeros_or_dispersion,
     _pilot,
     _interrupted,

@@ -407,7 +407,7 @@ def test_arviz_plots_work_on_it_as_it_stands(small_fit):
 
 
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")
-def test_streamed_loo_equals_the_stored_one(small_fit, monkeypatch):
+def test_streamed_loo_equals_the_stored_one(small_fit, monkeypatch, evidence):
     stored = small_fit.loo(pointwise=True)
     bare = small_fit.idata.copy()
     del bare["log_likelihood"]
@@ -423,6 +423,8 @@ def test_streamed_loo_equals_the_stored_one(small_fit, monkeypatch):
         assert streamed.p == pytest.approx(stored.p, rel=1e-6)
         assert streamed.n_data_points == stored.n_data_points
         assert streamed.n_samples == stored.n_samples
+        row = f"LOO, {size} numbers at once"
+        evidence("parts", row, streamed.elpd_i, stored.elpd_i, bound=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")
@@ -590,6 +592,41 @@ def test_more_effects_than_rows(frame):
     assert "'text' has 96 effects in mu (48 levels, 2 each)" in message
     assert "48 rows" in message
     assert found["more_effects_than_rows"].note
+
+
+@pytest.mark.parametrize(
+    ("formula", "found"),
+    [
+        ("math ~ lowinc + (lowinc | schoolid)", "'lowinc'"),
+        ("math ~ size + lowinc + (size + lowinc || schoolid)", "'size', 'lowinc'"),
+        ("math ~ year + (year | schoolid)", None),
+        # One effect in each level, which its rows do show: a spread of its own for each sex.
+        ("math ~ female + (0 + female | childid)", None),
+        ("math ~ lowinc + (0 + lowinc | schoolid)", None),
+    ],
+)
+def test_predictors_that_do_not_vary_within_levels(formula, found):
+    pupils = bm.datasets.load("egsingle").iloc[:600]
+    fit = nearby(bm.Model(formula, pupils), log_likelihood=False)
+    messages = [p.message for p in fit.report().problems if p.code == "constant_within_levels"]
+    if found is None:
+        assert messages == []
+    else:
+        (message,) = messages
+        assert message.startswith(f"{found} do")
+        assert "'schoolid'" in message
+
+
+def test_one_row_per_level(frame):
+    rows = frame.assign(row=range(len(frame)), count=np.arange(len(frame)) % 5)
+    beside_sigma = nearby(bm.Model("y ~ x + (1 | row)", rows), log_likelihood=False)
+    (problem,) = (p for p in beside_sigma.report().problems if p.code == "one_row_per_level")
+    assert "sd_row and sigma only together" in problem.message
+    assert problem.note
+    of_counts = nearby(bm.Model("count ~ x + (1 | row)", rows, "poisson"), log_likelihood=False)
+    (problem,) = (p for p in of_counts.report().problems if p.code == "one_row_per_level")
+    assert "bm.loo_group(fit, 'row')" in problem.remedy
+    assert "one_row_per_level" not in codes(nearby(bm.Model("y ~ x + (1 | g)", frame)))
 
 
 def test_one_chain_and_an_interrupt(frame):
