@@ -8,6 +8,7 @@ Names are imported at first use, because JAX takes seconds to import.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from bayesmm.errors import (
@@ -144,6 +145,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # the number itself is in pyproject.toml, and nowhere else
+        return importlib.metadata.version("bayesmm")
     if name in _MODULES:
         return importlib.import_module(f"bayesmm.{name}")
     if name in _HOMES:
@@ -154,4 +157,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

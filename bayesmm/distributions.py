@@ -45,6 +45,19 @@ class HalfStudentT(dist.Distribution):
     -----
     The density is ``2 t(x; df, 0, scale)`` for x >= 0. It is drawn as ``|t|``, which needs no
     quantile function.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> priors = {"sd_Subject[Days]": bm.HalfStudentT(3, 10)}  # slopes differ by some 10 ms a day
+    >>> bm.Model("Reaction ~ Days + (Days | Subject)", data, priors=priors).priors.tail(4)
+                                            prior                      source
+    parameter
+    sd_Subject[Intercept]  HalfStudentT(3, 59.34)                     default
+    sd_Subject[Days]          HalfStudentT(3, 10)  priors['sd_Subject[Days]']
+    cor_Subject                            LKJ(1)                     default
+    sigma                  HalfStudentT(3, 59.34)                     default
     """
 
     arg_constraints = {"df": constraints.positive, "scale": constraints.positive}

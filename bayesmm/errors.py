@@ -12,7 +12,19 @@ from pathlib import Path
 
 
 class BayesmmError(ValueError):
-    """The base of every refusal."""
+    """The base of every refusal.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> try:
+    ...     bm.Model("Reaction ~ Dayz + (1 | Subject)", data)
+    ... except bm.BayesmmError as error:
+    ...     print(error)
+    The formula uses 'Dayz', which the data do not have. Did you mean 'Days'? The columns
+    are 'Reaction', 'Days', 'Subject'.
+    """
 
 
 class FormulaError(BayesmmError):

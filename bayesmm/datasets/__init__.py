@@ -98,7 +98,14 @@ class Description:
 
 
 def names() -> list[str]:
-    """Return the names of the data sets, sorted."""
+    """Return the names of the data sets, sorted.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> bm.datasets.names()[:5]
+    ['arabidopsis', 'bacteria', 'cake', 'cbpp', 'contraception']
+    """
     return sorted(_catalogue())
 
 
@@ -119,6 +126,24 @@ def describe(name: str) -> Description:
     ------
     DataError
         If there is no such data set.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> bm.datasets.describe("cbpp")
+    cbpp: Contagious bovine pleuropneumonia in Ethiopian herds
+    56 rows, 4 columns
+    <BLANKLINE>
+      herd       category  herd
+      incidence  integer   new serological cases in the period
+      size       integer   animals in the herd at the start of the period
+      period     category  time period: 1 to 4
+    <BLANKLINE>
+    Cite: Lesnoff, M., Laval, G., Bonnet, P., Abdicho, S., Workalemahu, A., Kifle, D.,
+          Peyraud, A., Lancelot, R. and Thiaucourt, F. (2004). Within-herd spread of
+          contagious bovine pleuropneumonia in Ethiopian highlands. Preventive Veterinary
+          Medicine 64, 27-40.
+    From: lme4 (R), cbpp
     """
     catalogue = _catalogue()
     if not isinstance(name, str) or name not in catalogue:
@@ -150,6 +175,17 @@ def load(name: str) -> pd.DataFrame:
     ------
     DataError
         If there is no such data set.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> data.head(2)
+       Reaction  Days Subject
+    0  249.5600     0     308
+    1  258.7047     1     308
+    >>> data["Subject"].cat.categories[:3].tolist()
+    ['308', '309', '310']
     """
     columns = describe(name).columns
     packed = files(__name__).joinpath("tables", f"{name}.csv.gz")

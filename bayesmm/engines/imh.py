@@ -75,6 +75,14 @@ class IMH:
     ------
     SamplerError
         For a value outside its range.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, engine=bm.IMH(), seed=1)
+    >>> float(fit.idata["sample_stats"]["acceptance_rate"].mean().round(1))
+    0.7
     """
 
     df: float = 10.0

@@ -33,6 +33,16 @@ class NUTS:
     ------
     SamplerError
         For a value outside its range.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("cbpp")
+    >>> formula = "prop(incidence, size) ~ period + (1 | herd)"
+    >>> careful = bm.NUTS(target_accept=0.95)
+    >>> fit = bm.fit(formula, data, family="binomial", engine=careful, seed=1)
+    >>> int(fit.idata["sample_stats"]["diverging"].sum())
+    0
     """
 
     target_accept: float | None = None

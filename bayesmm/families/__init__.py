@@ -134,7 +134,14 @@ OTHER_NAMES: Mapping[str, str] = {
 
 
 def names() -> list[str]:
-    """Return the names of the families of the package."""
+    """Return the names of the families of the package.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> len(bm.families.names()), bm.families.names()[:4]
+    (42, ['gaussian', 'student', 'skew_normal', 'exgaussian'])
+    """
     return list(FAMILIES)
 
 
@@ -152,6 +159,12 @@ def get(family: str | Family, link: str | Mapping[str, str] | None = None) -> Fa
     ------
     FamilyError
         If there is no such family, or it does not take that link.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> bm.families.get("bernoulli", link="probit").links
+    (('mu', 'probit'),)
     """
     if isinstance(family, str):
         if family not in FAMILIES:

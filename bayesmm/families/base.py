@@ -72,6 +72,12 @@ def resolve_prior(
     ------
     FamilyError
         If the prior uses a word that `numbers` has not.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> bm.families.resolve_prior(("HalfStudentT", (3.0, "scale")), {"scale": 59.3})
+    ('HalfStudentT', (3.0, 59.3))
     """
     name, args = prior
     for arg in args:
@@ -120,6 +126,16 @@ class Parameter:
     ------
     FamilyError
         If a link or the support is not known, or a prior is not of that form.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> gamma = ("Gamma", (2.0, 0.1))
+    >>> rate = bm.Parameter("rate", links=("log", "softplus"), support="positive", prior=gamma)
+    >>> rate.links[0]
+    'log'
+    >>> bm.families.negbinomial.parameter("shape").prior
+    ('InverseGamma', (0.4, 0.3))
     """
 
     name: str
@@ -244,6 +260,31 @@ class Family:
     -----
     A family is immutable, and equal to another with equal fields. Calling it, as in
     ``bm.families.bernoulli(link="probit")``, is `with_links`.
+
+    Examples
+    --------
+    The Gumbel distribution has a long right tail, as reaction times have:
+
+    >>> import bayesmm as bm
+    >>> import numpyro.distributions as dist
+    >>> sigma = bm.Parameter(
+    ...     "sigma", links=("log",), support="positive", prior=("HalfStudentT", (3.0, "scale"))
+    ... )
+    >>> gumbel = bm.Family(
+    ...     name="gumbel",
+    ...     parameters=(bm.Parameter("mu"), sigma),
+    ...     response=bm.families.REAL,
+    ...     distribution=lambda v: dist.Gumbel(v.mu, v.sigma),
+    ...     mean=lambda v: v.mu + 0.5772156649 * v.sigma,
+    ... )
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> bm.Model("Reaction ~ Days + (1 | Subject)", data, family=gumbel).priors
+                                               prior   source
+    parameter
+    Intercept              StudentT(3, 288.7, 59.34)  default
+    b[Days]                         Normal(0, 48.89)  default
+    sd_Subject[Intercept]     HalfStudentT(3, 59.34)  default
+    sigma                     HalfStudentT(3, 59.34)  default
     """
 
     name: str
@@ -420,6 +461,12 @@ class Family:
         FamilyError
             If there is no such parameter, or it does not allow that link; the message lists
             those that are allowed.
+
+        Examples
+        --------
+        >>> import bayesmm as bm
+        >>> bm.families.bernoulli.with_links("probit").links
+        (('mu', 'probit'),)
         """
         if link is None:
             return self
@@ -446,6 +493,12 @@ class Family:
         ------
         FamilyError
             If there is no such parameter, it is the main one, or the value is impossible.
+
+        Examples
+        --------
+        >>> import bayesmm as bm
+        >>> bm.families.student.with_fixed(nu=4).fixed
+        (('nu', 4.0),)
         """
         if not fixed:
             return self
@@ -478,6 +531,14 @@ class Family:
         ------
         FamilyError
             If there is no such spacing, or the family has no thresholds.
+
+        Examples
+        --------
+        >>> import bayesmm as bm
+        >>> data = bm.datasets.load("inhaler")
+        >>> family = bm.families.cumulative.with_thresholds("equidistant")
+        >>> bm.Model("rating ~ treat + (1 | subject)", data, family=family).priors.index.tolist()
+        ['b[treat]', 'sd_subject[Intercept]', 'cutpoints', 'delta']
         """
         if spacing not in ("flexible", "equidistant"):
             raise FamilyError(

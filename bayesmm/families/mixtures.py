@@ -234,6 +234,13 @@ def zero_inflated(base: Family) -> Family:
     ------
     FamilyError
         If zeros cannot be added to the base.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> family = bm.families.zero_inflated(bm.families.geometric)
+    >>> family.name, family.parameter_names
+    ('zero_inflated_geometric', ('mu', 'zi'))
     """
     _check_base(base, "zero_inflated")
     if base.response in _WITH_ZEROS:
@@ -288,6 +295,13 @@ def hurdle(base: Family) -> Family:
     ------
     FamilyError
         If the base has another kind of response.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> family = bm.families.hurdle(bm.families.geometric)
+    >>> family.name, family.parameter_names
+    ('hurdle_geometric', ('mu', 'hu'))
     """
     _check_base(base, "hurdle")
     if base.response in _WITH_ZEROS:

@@ -315,7 +315,7 @@ beta_binomial = Family(
     log_cdf=_beta_binomial_log_cdf,
     log_sf=_beta_binomial_log_sf,
     about="mean probability mu, variance n mu (1 - mu) (phi + n) / (phi + 1)",
-    elsewhere=(("brms", "beta_binomial"), ("glmmTMB", "betabinomial"), ("Bambi", "betabinomial")),
+    elsewhere=(("brms", "beta_binomial"), ("glmmTMB", "betabinomial"), ("Bambi", "beta_binomial")),
 )
 
 beta = Family(

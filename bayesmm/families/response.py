@@ -44,6 +44,12 @@ class ResponseKind:
         reach the density as their positions 0, 1, ...; else empty.
     columns : bool
         Whether the response is ``c(y1, y2, y3)``: an array of shape (n, columns).
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> bm.families.COUNT.check([0, 2, 1.5, -1])
+    array([False, False,  True,  True])
     """
 
     name: str

@@ -48,6 +48,13 @@ class Values:
     -----
     Nothing is computed before it is asked for, and nothing is kept: the compiler shares equal
     expressions, and a kept value could leak out of a JAX transformation.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> values = bm.families.Values(bm.families.poisson, linear={"mu": 0.0})
+    >>> float(values.mu), values.linear("mu")
+    (1.0, 0.0)
     """
 
     def __init__(

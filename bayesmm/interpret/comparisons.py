@@ -121,8 +121,18 @@ def comparisons(
 
     Examples
     --------
-    >>> bm.comparisons(fit, "urban", by=True, clusters="average")
-    >>> bm.comparisons(fit, {"age": "sd"}, comparison="ratio", by="urban")
+    The risk of infection in later periods, as a multiple of that in the first:
+
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("cbpp")
+    >>> formula = "prop(incidence, size) ~ period + (1 | herd)"
+    >>> fit = bm.fit(formula, data, family="binomial", seed=1)
+    >>> found = bm.comparisons(fit, "period", comparison="ratio", by=True, clusters="average")
+    >>> found[["contrast", "estimate"]].round(1)
+      contrast  estimate
+    0    2 / 1       0.5
+    1    3 / 1       0.4
+    2    4 / 1       0.3
     """
     asked = question(
         fit,

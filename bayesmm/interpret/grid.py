@@ -53,8 +53,15 @@ def datagrid(
 
     Examples
     --------
-    >>> bm.datagrid(fit, Days=[0, 9])
-    >>> bm.predictions(fit, bm.datagrid(fit, Days=range(10), Subject=["308", "309"]))
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> bm.datagrid(fit, Subject=["308", "309"], Days=[0, 9])
+      Subject  Days
+    0     308     0
+    1     308     9
+    2     309     0
+    3     309     9
     """
     prepared = check_fit(fit)
     if grid_type not in GRID_TYPES:

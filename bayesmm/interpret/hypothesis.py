@@ -103,6 +103,18 @@ def hypothesis(
     .. [2] E.-J. Wagenmakers, T. Lodewyckx, H. Kuriyal and R. Grasman (2010). Bayesian hypothesis
        testing for psychologists: a tutorial on the Savage-Dickey method. Cognitive Psychology 60,
        158-189.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> found = bm.hypothesis(fit, {"slower": "b[Days] > 0", "by 10 ms": "b[Days] > 10"})
+    >>> found["post_prob"].round(1)
+    hypothesis
+    slower      1.0
+    by 10 ms    0.6
+    Name: post_prob, dtype: float64
     """
     prepared = check_fit(fit)
     conf_level = check_conf_level(conf_level)

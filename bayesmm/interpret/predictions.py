@@ -79,8 +79,21 @@ def predictions(
 
     Examples
     --------
-    >>> bm.predictions(fit, bm.datagrid(fit, Days=[0, 9]))
-    >>> bm.predictions(fit, by="urban", clusters="average")
+    What is expected of the typical subject, and how much less is known of a new one:
+
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> grid = bm.datagrid(fit, Days=[0, 4])
+    >>> bm.predictions(fit, grid)[["estimate", "std_error"]].round(-1)
+       estimate  std_error
+    0     250.0       10.0
+    1     290.0       10.0
+    >>> found = bm.predictions(fit, grid, clusters="new", seed=1)
+    >>> found[["estimate", "std_error"]].round(-1)
+       estimate  std_error
+    0     250.0       30.0
+    1     290.0       40.0
     """
     newdata = grid_by_name(fit, newdata)
     asked = question(

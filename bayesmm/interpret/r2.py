@@ -81,7 +81,13 @@ def r2(
 
     Examples
     --------
-    >>> bm.r2(fit)
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> bm.r2(fit).round(1)
+              kind  estimate  std_error  conf_low  conf_high
+    0  conditional       0.8        0.0       0.7        0.8
+    1     marginal       0.3        0.1       0.1        0.4
     """
     asked = asking(fit, newdata, conf_level, draws, ndraws)
     check_variance(asked.prepared.spec)

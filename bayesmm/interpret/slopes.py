@@ -74,7 +74,14 @@ def slopes(
 
     Examples
     --------
-    >>> bm.slopes(fit, "age", by="urban")
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> bm.slopes(fit, "Days", by="Subject").head(3)[["Subject", "estimate"]].round()
+      Subject  estimate
+    0     308      20.0
+    1     309       2.0
+    2     310       5.0
     """
     asked = question(
         fit,

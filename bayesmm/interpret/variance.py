@@ -116,8 +116,17 @@ def variance_partition(
 
     Examples
     --------
-    >>> bm.variance_partition(fit)
-    >>> bm.variance_partition(fit, bm.datagrid(fit, Days=[0]))  # of rows that are all alike
+    On day 0 subjects differ from each other about as much as one does from time to time; on day 9
+    they differ much more:
+
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> for day in [0, 9]:
+    ...     found = bm.variance_partition(fit, bm.datagrid(fit, Days=day))
+    ...     print(found.set_index("component")["share"].round(1).to_dict())
+    {'fixed': 0.0, 'Subject': 0.5, 'shared': 0.0, 'residual': 0.5}
+    {'fixed': 0.0, 'Subject': 0.9, 'shared': 0.0, 'residual': 0.1}
     """
     asked = asking(fit, newdata, conf_level, draws, ndraws)
     check_variance(asked.prepared.spec)
@@ -194,8 +203,16 @@ def icc(
 
     Examples
     --------
-    >>> bm.icc(fit)
-    >>> bm.icc(fit, scale="latent")
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("cbpp")
+    >>> formula = "prop(incidence, size) ~ period + (1 | herd)"
+    >>> fit = bm.fit(formula, data, family="binomial", seed=1)
+    >>> bm.icc(fit, bm.datagrid(fit, period="1")).round(1)  # two animals of a herd: ill or not
+      group  estimate  std_error  conf_low  conf_high
+    0  herd       0.1        0.0       0.0        0.2
+    >>> bm.icc(fit, scale="latent").round(1)
+      group  estimate  std_error  conf_low  conf_high
+    0  herd       0.1        0.1       0.0        0.3
     """
     if scale not in SCALES:
         raise BayesmmError(

@@ -98,7 +98,11 @@ def export_shrinkage(
 
     Examples
     --------
-    >>> bm.export_shrinkage(fit, "sleep.html", "Subject")
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> bm.export_shrinkage(fit, "sleep.html", "Subject").name
+    'sleep.html'
     """
     target = _check_path(path)
     html = page(make_payload(fit, group, effects=effects, title=title))

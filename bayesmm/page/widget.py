@@ -50,7 +50,12 @@ def shrinkage_widget(
 
     Examples
     --------
-    >>> bm.shrinkage_widget(fit, "Subject")
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> widget = bm.shrinkage_widget(fit, "Subject")
+    >>> widget.payload["title"]
+    'How Subject shares information'
     """
     try:
         import anywidget

@@ -81,7 +81,13 @@ def plot_caterpillar(
 
     Examples
     --------
-    >>> bm.plot_caterpillar(fit, "Subject", sort="Intercept").savefig("subjects.png")
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> figure = bm.plot_caterpillar(fit, "Subject", sort="Intercept")
+    >>> [axis.get_title() for axis in figure.axes]
+    ['Intercept', 'Days']
+    >>> figure.savefig("subjects.png")
     """
     asked = choose(fit, group, parameter, effects)
     prob = probability(prob)

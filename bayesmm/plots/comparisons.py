@@ -73,8 +73,13 @@ def plot_comparisons(
 
     Examples
     --------
-    >>> bm.plot_comparisons(fit, "urban", "age")
-    >>> bm.plot_comparisons(fit, {"livch": "sequential"}, by="urban", comparison="ratio")
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("cbpp")
+    >>> formula = "prop(incidence, size) ~ period + (1 | herd)"
+    >>> fit = bm.fit(formula, data, family="binomial", seed=1)
+    >>> figure = bm.plot_comparisons(fit, "period", "herd", comparison="ratio")
+    >>> [axis.get_title() for axis in figure.axes]
+    ['period: 2 / 1', 'period: 3 / 1', 'period: 4 / 1']
     """
     contrasts = _count(fit, variables)
     request = read(

@@ -77,7 +77,12 @@ def plot_pooling(
 
     Examples
     --------
-    >>> bm.plot_pooling(fit, "Subject").savefig("pooling.png")
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> figure = bm.plot_pooling(fit, "Subject")
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('n, rows of a level of Subject', 'pooling factor (0: none, 1: complete)')
     """
     asked = choose(fit, group, parameter, effects)
     count = len(asked.effects)

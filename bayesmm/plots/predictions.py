@@ -89,9 +89,13 @@ def plot_predictions(
 
     Examples
     --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
     >>> bm.plot_predictions(fit, "Days", new_clusters=True, points=0.3).savefig("days.png")
-    >>> bm.plot_predictions(fit, {"Days": None, "Subject": ["308", "309", "310"]})
-    >>> bm.plot_predictions(fit, by="Days")
+    >>> figure = bm.plot_predictions(fit, {"Days": None, "Subject": ["308", "309", "310"]})
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('Days', 'expected Reaction')
     """
     request = read(
         fit,

@@ -47,6 +47,17 @@ def plot_sbc(
     BayesmmError
         For something else than a calibration, another number of axes than of variables, or a `prob`
         that is no probability.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> import numpyro.distributions as dist
+    >>> data = bm.datasets.load("dyestuff")
+    >>> priors = {"Intercept": dist.Normal(1500, 50), "sd": bm.HalfStudentT(10, 50)}
+    >>> model = bm.Model("Yield ~ 1 + (1 | Batch)", data, priors=priors)
+    >>> figure = bm.plot_sbc(bm.sbc(model, n=20, draws=100, seed=1))
+    >>> [axis.get_title() for axis in figure.axes]
+    ['b', 'Intercept', 'sd_Batch', 'r_Batch', 'sigma', 'log_likelihood']
     """
     if not isinstance(calibration, Calibration):
         raise BayesmmError(

@@ -79,7 +79,14 @@ def plot_ridge(
 
     Examples
     --------
-    >>> bm.plot_ridge(fit, "Subject").savefig("ridges.png")
+    Those whom short nights slow least are at the bottom:
+
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> figure = bm.plot_ridge(fit, "Subject", effects="Days")
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()][:3]
+    ['335', '309', '310']
     """
     asked = choose(fit, group, parameter, effects)
     chosen = asked.effects

@@ -129,8 +129,13 @@ def plot_shrinkage(
 
     Examples
     --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
     >>> bm.plot_shrinkage(fit, "Subject").savefig("arrows.png")
-    >>> bm.plot_shrinkage(fit, "Subject", kind="lines")
+    >>> figure = bm.plot_shrinkage(fit, "Subject", kind="lines")
+    >>> [axis.get_title().splitlines()[0] for axis in figure.axes]
+    ['own regressions', 'random intercepts (sd of slopes 0)', 'random slopes']
     """
     asked = choose(fit, group, parameter, effects).first
     if kind is None:

@@ -68,7 +68,12 @@ def plot_slopes(
 
     Examples
     --------
-    >>> bm.plot_slopes(fit, "age", ["age", "urban"])
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> figure = bm.plot_slopes(fit, "Days", by="Subject")
+    >>> figure.axes[0].get_ylabel()
+    'Days: dY/dX, slope of Reaction'
     """
     known = predictors(check_fit(fit))
     wanted = [name for name, found in known.items() if found.numeric]

@@ -37,6 +37,17 @@ class LKJ:
     ------
     PriorError
         If eta is not a positive number.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> priors = {"cor_Subject": bm.LKJ(2)}  # or "cor", for all groups
+    >>> bm.Model("Reaction ~ Days + (Days | Subject)", data, priors=priors).priors.tail(2)
+                                  prior                 source
+    parameter
+    cor_Subject                  LKJ(2)  priors['cor_Subject']
+    sigma        HalfStudentT(3, 59.34)                default
     """
 
     eta: float = 1.0

@@ -87,6 +87,20 @@ def loo_group(fit: Fit, group: str | None = None, **kwargs):
 
     Merkle, Furr and Rabe-Hesketh (2019). Bayesian comparison of latent variable models: conditional
     versus marginal likelihoods. Psychometrika 84, 802-829.
+
+    Examples
+    --------
+    How well a herd is predicted by the others, and which is predicted worst:
+
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("cbpp")
+    >>> formula = "prop(incidence, size) ~ period + (1 | herd)"
+    >>> fit = bm.fit(formula, data, family="binomial", seed=1)
+    >>> found = bm.loo_group(fit, "herd")
+    >>> round(found.elpd)
+    -98
+    >>> found.elpd_i.to_series().idxmin()
+    '11'
     """
     import arviz_stats
 

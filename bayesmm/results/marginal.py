@@ -64,6 +64,20 @@ def marginal_mean(
     with group effects on sigma), no number means anything. See Zeger, Liang and Albert (1988),
     Biometrics 44:1049, and McCulloch, Searle and Neuhaus (2008), *Generalized, Linear, and Mixed
     Models*.
+
+    Examples
+    --------
+    The risk in herds on average is higher than that in the typical herd:
+
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("cbpp")
+    >>> formula = "prop(incidence, size) ~ period + (1 | herd)"
+    >>> fit = bm.fit(formula, data, family="binomial", seed=1)
+    >>> first = bm.datagrid(fit, period="1")
+    >>> average = bm.marginal_mean(fit, first)["predictions"]["mean"]
+    >>> typical = fit.predict(first, group_effects=())["predictions"]["mean"]
+    >>> float((average.mean() / typical.mean()).round(1))
+    1.1
     """
     if not isinstance(fit, Fit):
         raise BayesmmError(f"fit is a {type(fit).__name__}: give what bm.fit() returned.")

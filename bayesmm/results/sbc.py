@@ -117,6 +117,19 @@ def sbc(
     ----------
     Talts, Betancourt, Simpson, Vehtari and Gelman (2018), arXiv:1804.06788. Säilynoja, Bürkner and
     Vehtari (2022), Statistics and Computing 32:32. Modrák et al. (2023), Bayesian Analysis.
+
+    Examples
+    --------
+    >>> import bayesmm as bm
+    >>> import numpyro.distributions as dist
+    >>> data = bm.datasets.load("dyestuff")
+    >>> priors = {"Intercept": dist.Normal(1500, 50), "sd": bm.HalfStudentT(10, 50)}
+    >>> model = bm.Model("Yield ~ 1 + (1 | Batch)", data, priors=priors)
+    >>> calibration = bm.sbc(model, n=20, draws=100, seed=1)
+    >>> calibration.simulations, calibration.draws
+    (20, 99)
+    >>> calibration.p_value > 0.01
+    True
     """
     prepared = getattr(model, "_prepared", None)
     if not isinstance(prepared, Prepared):

@@ -54,6 +54,21 @@ def structural_zeros(fit: Fit, newdata: Any = None, *, draws: bool = False) -> x
     With zi the inflation and f the probability of the base family, for a draw theta
     P(Z = 1 | y = 0, theta) = zi / (zi + (1 - zi) f(0)), and the mean over draws is P(Z = 1 | y = 0)
     given all data, by the law of total probability.
+
+    Examples
+    --------
+    How likely a zero is to be structural, if counts are Poisson otherwise:
+
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("salamanders")
+    >>> formulas = ["count ~ mined + (1 | site)", "zi ~ mined"]
+    >>> fit = bm.fit(formulas, data, family="zero_inflated_poisson", seed=1)
+    >>> found = bm.structural_zeros(fit).to_series()
+    >>> found.groupby(data["mined"]).agg(["size", "mean"]).round(1)
+           size  mean
+    mined
+    no      128   0.9
+    yes     259   0.9
     """
     prepared, family = fit._prepared, fit.spec.family
     if family.structural_zero is None:

@@ -102,7 +102,17 @@ def pooling(
 
     Examples
     --------
-    >>> bm.pooling(fit, "Subject").loc["mu", "308"]
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("sleepstudy")
+    >>> fit = bm.fit("Reaction ~ Days + (Days | Subject)", data, seed=1)
+    >>> found = bm.pooling(fit, "Subject").loc[("mu", "308")]
+    >>> found[["unpooled", "complete", "partial"]].round()
+               unpooled  complete  partial
+    effect
+    Intercept     244.0     251.0    254.0
+    Days           22.0      10.0     20.0
+    >>> found["pooling"].round(1).to_dict()
+    {'Intercept': 0.2, 'Days': 0.1}
     """
     table = estimates(fit, group, parameter=parameter)
     posterior = fit.whole_posterior()

@@ -81,6 +81,20 @@ def parametric_bootstrap(
     ----------
     Efron and Tibshirani (1993), An Introduction to the Bootstrap, section 6.5. Bates, Mächler,
     Bolker and Walker (2015), Journal of Statistical Software 67(1).
+
+    Examples
+    --------
+    Does the model make as many herds without a new case as there are?
+
+    >>> import bayesmm as bm
+    >>> data = bm.datasets.load("cbpp")
+    >>> formula = "prop(incidence, size) ~ period + (1 | herd)"
+    >>> fit = bm.fit(formula, data, family="binomial", seed=1)
+    >>> def without(data):
+    ...     return (data["incidence"] == 0).sum()
+    >>> found = bm.parametric_bootstrap(fit, without, 200, seed=1)
+    >>> float(found["statistic"].median()), found.attrs["observed"]
+    (19.0, {'statistic': 22.0})
     """
     prepared = check_fit(fit)
     check_callable("statistic", statistic, "lambda data: data['y'].mean()")

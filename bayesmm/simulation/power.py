@@ -118,6 +118,27 @@ def power(
     ----------
     Clopper and Pearson (1934), Biometrika 26:404-413. Green and MacLeod (2016), Methods in Ecology
     and Evolution 7:493-498.
+
+    Examples
+    --------
+    Classes of 20 pupils: how often does a t test of the classes' means find a difference of half a
+    standard deviation?
+
+    >>> import bayesmm as bm
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from scipy.stats import ttest_ind
+    >>> def design(classes):
+    ...     label = np.arange(classes).repeat(20)
+    ...     return pd.DataFrame({"label": label, "taught": label % 2})
+    >>> def p_value(data):
+    ...     means = data.groupby(["taught", "label"])["y"].mean()
+    ...     return ttest_ind(means[0], means[1]).pvalue
+    >>> params = {"b": {"Intercept": 0, "taught": 0.5}, "sd_label": 0.4, "sigma": 1}
+    >>> designs = {classes: design(classes) for classes in [10, 20, 40]}
+    >>> curve = bm.power("~ taught + (1 | label)", designs, params, p_value, 200, seed=1)
+    >>> curve["power"].round(1).to_dict()
+    {10: 0.3, 20: 0.6, 40: 1.0}
     """
     n = whole_number("n", n, 1)
     seed = resolve_seed(seed)

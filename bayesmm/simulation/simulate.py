@@ -84,10 +84,20 @@ def simulate(
 
     Examples
     --------
-    >>> import bayesmm as bm, numpy as np, pandas as pd
+    >>> import bayesmm as bm
+    >>> import numpy as np
+    >>> import pandas as pd
     >>> design = pd.DataFrame({"f": np.repeat(["a", "b", "c", "d", "e"], 5)})
     >>> params = {"b": {"Intercept": 0.0}, "sd_f": {"Intercept": 1.0}, "sigma": 1.0}
     >>> data = bm.simulate("~ 1 + (1 | f)", design, params, seed=101)
+    >>> truth = pd.DataFrame(data.attrs["effects"]["r_f"]).T["Intercept"]
+    >>> pd.DataFrame({"effect": truth, "mean": data.groupby("f")["y"].mean()}).round(1)
+       effect  mean
+    a    -2.7  -2.6
+    b    -0.2  -0.5
+    c    -1.0  -0.6
+    d    -0.9  -1.6
+    e     0.2   0.1
     """
     n = whole_number("n", n, 1)
     seed = resolve_seed(seed)
