@@ -4,6 +4,7 @@ They run in this process with few draws, which is enough to see that every call 
 their text says of the results is for whoever runs them in full.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -17,8 +18,11 @@ every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: pat
 
 
 def code_cells(path):
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return [cell for cell in cells if cell["cell_type"] == "code"]
+    return [cell for cell in read(path)["cells"] if cell["cell_type"] == "code"]
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -53,3 +57,12 @@ def test_notebook_is_committed_with_its_outputs(path):
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@every_notebook
+def test_outputs_are_those_of_the_code_above_them(path):
+    code = "\n\n".join("".join(cell["source"]) for cell in code_cells(path))
+    executed = read(path)["metadata"].get("executed")
+    assert executed == hashlib.sha256(code.encode()).hexdigest(), (
+        f"the code of {path.name} has changed since it ran: `examples/execute.py {path.stem}`"
+    )
