@@ -54,6 +54,8 @@ CONVERGED = 0.05
 #: The largest dense matrix of crossed factors that is factorised for every gradient, and for every
 #: density where no gradients are needed.
 MOST_COLUMNS, MOST_COLUMNS_WITHOUT_GRADIENTS = 300, 3000
+#: Where a search that failed starts again: within so many widths of the prior.
+NEARER = 3.0
 #: With more parameters than this the search's own estimate of their curvature is used.
 MOST_PARAMETERS = 500
 #: Curvatures below this, in the units of the search, are taken to be flat.
@@ -267,7 +269,17 @@ def _maximise(density: Density, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     if negative(x)[0] >= 1e300:
         raise PilotFailure("It met a log density that is not finite.")
-    found = minimize(negative, x, jac=True, method="BFGS", options={"gtol": 1e-2, "maxiter": 200})
+
+    def search(x: np.ndarray) -> Any:
+        options = {"gtol": 1e-2, "maxiter": 200}
+        return minimize(negative, x, jac=True, method="BFGS", options=options)
+
+    found = search(x)
+    nearer = np.clip(found.x, -NEARER, NEARER)
+    if not found.success and (nearer != found.x).any():
+        # A long step may end where rounding makes the density too rough to climb, at a correlation
+        # of 1 - 1e-12 say. What is found from nearer counts if it is better.
+        found = min(found, search(nearer), key=lambda end: end.fun)
     covariance = 0.5 * (found.hess_inv + found.hess_inv.T)
     values, vectors = np.linalg.eigh(covariance)
     return found.x, vectors * np.sqrt(np.clip(values, 1e-12, None))
