@@ -6,6 +6,8 @@ shared), so pyproject.toml keeps the tests of a file together (``--dist loadfile
 fit, write a session fixture here.
 
 No test may change a fit: whoever needs another one makes it.
+
+What tests measure is kept for the docs by `evidence`, see there.
 """
 
 import gc
@@ -16,6 +18,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pandas as pd
 import pytest
+from evidence import evidence, pytest_addoption, pytest_configure  # noqa: F401
 
 import bayesmm as bm
 from bayesmm.engines import compiled

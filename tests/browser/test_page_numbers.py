@@ -43,7 +43,7 @@ Q89 = 1.5981931399228173
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_typed_settings_of_random_slopes_agree_with_python(visit, sleepstudy, seed):
+def test_typed_settings_of_random_slopes_agree_with_python(visit, sleepstudy, seed, evidence):
     rows, _ = sleepstudy
     rng = np.random.default_rng(seed)
     there = visit("sleepstudy")
@@ -70,8 +70,10 @@ def test_typed_settings_of_random_slopes_agree_with_python(visit, sleepstudy, se
         multiplier=given["rows"],
         n={SELECTED: n},
     )
-    same_as_python(there, rows, setting, Q89)
+    expected = same_as_python(there, rows, setting, Q89)
     assert "mode=what-if" in there.address("pool=")
+    row = f"sleepstudy, all sliders at random, {seed + 1}"
+    evidence("page", row, there.numbers()["theta"], expected["theta"], bound=AGREE["rtol"])
 
 
 @pytest.mark.parametrize("cor", [0.4, 1.0, -1.0])
@@ -173,7 +175,7 @@ def test_the_unmoved_page_shows_the_fitted_posterior(visit, request, name):
     assert there.payload["levels"][j] in there.at("summary").text_content()
 
 
-def test_the_own_mean_has_the_weight_of_the_closed_form(visit, dyestuff):
+def test_the_own_mean_has_the_weight_of_the_closed_form(visit, dyestuff, evidence):
     rows, mean = dyestuff
     there = visit("dyestuff")
     there.type("n", 13)
@@ -185,6 +187,8 @@ def test_the_own_mean_has_the_weight_of_the_closed_form(visit, dyestuff):
     weight = tau**2 / (tau**2 + sigma**2 / n)
     found = there.numbers()
     np.testing.assert_allclose(1 - found["omega"][0], weight, **AGREE)
+    row = "dyestuff, batches of other sizes: closed form"
+    evidence("page", row, 1 - found["omega"][0], weight, bound=AGREE["rtol"])
     own = np.bincount(rows.level, rows.y) / 5
     np.testing.assert_allclose(found["unpooled"][0], own, **AGREE)
     # The pooled estimate is that mean of the two, and beta the mean with the weights of all.
@@ -194,7 +198,7 @@ def test_the_own_mean_has_the_weight_of_the_closed_form(visit, dyestuff):
     assert f"pooling factor {1 - weight[2]:.2f}." in there.text("summary")
 
 
-def test_counts_are_pooled_by_a_newton_step_that_is_called_approximate(visit, poisson):
+def test_counts_are_pooled_by_a_newton_step_that_is_called_approximate(visit, poisson, evidence):
     rows, mean = poisson
     there = visit("counts")
     assert "approximate" not in there.text("mode")
@@ -210,6 +214,8 @@ def test_counts_are_pooled_by_a_newton_step_that_is_called_approximate(visit, po
     expected["unpooled"][0, 5] = expected["unpooledSd"][0, 5] = np.nan
     for name in ("beta", "theta", "sd", "omega", "unpooled", "unpooledSd"):
         np.testing.assert_allclose(found[name], expected[name], **AGREE, err_msg=name)
+    row = "counts, a Newton step"
+    evidence("page", row, found["theta"], expected["theta"], bound=AGREE["rtol"])
     there.select(5)
     assert "has no estimate of its own" in there.text("summary")
     # At the sd of the fit the step stays within what the posterior leaves open.

@@ -60,7 +60,7 @@ def flat(params):
 
 
 @pytest.mark.parametrize("case", [slopes, crossed, inflated])
-def test_a_fit_gives_the_parameters_back(case):
+def test_a_fit_gives_the_parameters_back(case, evidence):
     formula, data, family, params = case()
     made = simulate(formula, data, params, family, seed=5)
     fit = bm.fit(formula, made, family, **SAMPLING)
@@ -76,6 +76,16 @@ def test_a_fit_gives_the_parameters_back(case):
         true = np.array([list(effects.values()) for effects in levels.values()])
         held += ((low < true) & (true < high)).ravel().tolist()
     assert np.mean(held) > 0.9 - 4 * np.sqrt(0.09 / len(held))
+    evidence(
+        "recovery",
+        case.__name__,
+        formula="; ".join(np.atleast_1d(formula)),
+        family=family,
+        numbers=len(z),
+        off=z.abs().max(),
+        effects=len(held),
+        held=np.mean(held),
+    )
 
 
 def labelled(fit):

@@ -10,6 +10,7 @@ The priors of the sds are left out: at the estimates their gradient is at most 0
 """
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -39,15 +40,14 @@ def predicted(fit, data, where, kind, **arguments):
     return found[..., np.argsort(order)]
 
 
-def wrong(draws, expected, allowed):
+def wrong(draws, expected, allowed, note=None):
     """Rows whose posterior mean is off by more than is allowed and four Monte Carlo errors."""
     error = np.array([float(mcse(x, method="mean")) for x in np.moveaxis(draws, -1, 0)])
     off, sd = np.abs(draws.mean((0, 1)) - expected), draws.std((0, 1))
     bound = allowed + SIGMAS * error
-    print(
-        f"\nat most {(off / sd).max():.3f} sd off, {(off / bound).max():.2f} of the bound, which "
-        f"is {(bound / sd).min():.3f} to {(bound / sd).max():.3f} sd"
-    )
+    if note:
+        size = {"numbers": off.size, "off": (off / sd).max(), "largest_bound": (bound / sd).max()}
+        note(**size, of_bound=(off / bound).max())
     return np.flatnonzero(off > bound)
 
 
@@ -175,23 +175,26 @@ def test_modes_of_lines_are_those_of_lme4(sleepstudy, method):
 
 @WHERE
 @pytest.mark.parametrize("method", ["ML", "REML"])
-def test_population_of_sleepstudy(sleepstudy_fit, sleepstudy, method, where):
+def test_population_of_sleepstudy(sleepstudy_fit, sleepstudy, method, where, evidence):
     draws = predicted(sleepstudy_fit, sleepstudy, where, "mean", group_effects=())
     expected = lines(sleepstudy) @ lme4_of_sleepstudy(method)[0]
-    assert wrong(draws, expected, allowed_for_population(sleepstudy_fit, sleepstudy)).size == 0
+    allowed = allowed_for_population(sleepstudy_fit, sleepstudy)
+    note = partial(evidence, "lme4", f"sleepstudy, population, {method}, {where}")
+    assert wrong(draws, expected, allowed, note).size == 0
     assert outside(draws, expected).size == 0
 
 
 @pytest.mark.parametrize("where", ["training data", "new data", "later days"])
 @pytest.mark.parametrize("method", ["ML", "REML"])
-def test_subjects_of_sleepstudy(sleepstudy_fit, sleepstudy, method, where):
+def test_subjects_of_sleepstudy(sleepstudy_fit, sleepstudy, method, where, evidence):
     later = where == "later days"
     rows = sleepstudy.assign(Days=sleepstudy["Days"] + 10) if later else sleepstudy
     draws = predicted(sleepstudy_fit, rows, where, "mean")
     b = modes_of_lme4(sleepstudy, "Subject", MODES["sleepstudy"][method])
     expected = subjects(rows, lme4_of_sleepstudy(method)[0], b)
     allowed = allowed_for_subjects(sleepstudy_fit, sleepstudy, rows)
-    assert wrong(draws, expected, allowed).size == 0
+    note = partial(evidence, "lme4", f"sleepstudy, subjects, {method}, {where}")
+    assert wrong(draws, expected, allowed, note).size == 0
     assert outside(draws, expected).size == 0
 
 
@@ -295,13 +298,15 @@ def expected_of_cbpp(data, method, effects):
 @WHERE
 @pytest.mark.parametrize("effects", [False, True], ids=["population", "herds"])
 @pytest.mark.parametrize("method", ["Laplace", "adaptive quadrature, 25 points"])
-def test_cbpp(cbpp_fit, cbpp, method, effects, where):
+def test_cbpp(cbpp_fit, cbpp, method, effects, where, evidence):
     arguments = {} if effects else {"group_effects": ()}
     eta = expected_of_cbpp(cbpp, method, effects)
     draws = predicted(cbpp_fit, cbpp, where, "linpred", **arguments)
     sd = draws.std((0, 1))
     allowed = allowed_for_cbpp(cbpp_fit, cbpp, sd, effects=effects)
-    assert wrong(draws, eta, allowed).size == 0
+    of = "herds" if effects else "population"
+    note = partial(evidence, "lme4", f"cbpp, {of}, {method}, {where}")
+    assert wrong(draws, eta, allowed, note).size == 0
     assert outside(draws, eta).size == 0
     # The mean of a binomial response is that of the number of successes.
     trials, p = cbpp["size"].to_numpy(), expit(draws)

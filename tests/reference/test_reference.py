@@ -66,8 +66,10 @@ ZEROS_PRIORS = {
     **{f"Intercept_{p}": dist.Logistic(0, 1) for p in ("zi", "hu")},
 }
 MODELS = {
-    # The shared fit: its formula and priors are in the conftest.
-    "sleepstudy": Reference("", "gaussian", {}, fixture="sleepstudy_fit"),
+    # The shared fit: its priors are in the conftest.
+    "sleepstudy": Reference(
+        "Reaction ~ Days + (Days | Subject)", "gaussian", {}, fixture="sleepstudy_fit"
+    ),
     "penicillin": Reference(
         "diameter ~ 1 + (1 | plate) + (1 | sample)",
         "gaussian",
@@ -227,7 +229,7 @@ def comparison(name, fit):
 
 
 @models(*MODELS)
-def test_posterior_is_that_of_brms(posterior_of):
+def test_posterior_is_that_of_brms(posterior_of, evidence):
     name, fit = posterior_of
     table = comparison(name, fit)
     scores = table[["z_mean", "z_sd"]]
@@ -235,6 +237,19 @@ def test_posterior_is_that_of_brms(posterior_of):
     assert np.isfinite(scores.to_numpy()).all()
     wrong = table[(scores.abs() >= SIGMAS).any(axis=1)]
     assert wrong.empty, wrong.to_string()
+    evidence(
+        "brms",
+        name,
+        formula="; ".join(np.atleast_1d(MODELS[name].formula)),
+        family=MODELS[name].family,
+        numbers=scores.size,
+        z_mean=scores["z_mean"].abs().max(),
+        z_sd=scores["z_sd"].abs().max(),
+        z_rms=np.sqrt((scores**2).to_numpy().mean()),
+        off=((table["mean"] - table["ref_mean"]) / table["ref_sd"]).abs().max(),
+        off_sd=(table["sd"] / table["ref_sd"] - 1).abs().max(),
+        bound=SIGMAS,
+    )
 
 
 @models(*MODELS)
@@ -245,7 +260,7 @@ def test_chains_agree(posterior_of):
 
 
 @models("oats", "inhaler", "salamanders_hurdle")
-def test_loo_is_that_of_brms(posterior_of):
+def test_loo_is_that_of_brms(posterior_of, evidence):
     name, fit = posterior_of
     expected = pd.read_csv(DATA / f"{name}_loo.csv", index_col=0)["Estimate"]
     found = fit.loo()
@@ -257,9 +272,13 @@ def test_loo_is_that_of_brms(posterior_of):
     for estimate, reference in [("elpd", "elpd_loo"), ("p", "p_loo")]:
         values = np.array([getattr(x, estimate) for x in left_out])
         error = np.sqrt((blocks - 1) * values.var()) * np.sqrt(2)
-        z = (getattr(found, estimate) - expected[reference]) / error
+        difference = getattr(found, estimate) - expected[reference]
+        z = difference / error
         print(f"\n{name} {reference}: z {z:.2f}, Monte Carlo error {error:.3f}")
         assert abs(z) < SIGMAS
+        there = f"{expected[reference]:.1f}"
+        row = f"{name}, {reference}"
+        evidence("loo", row, brms=there, difference=difference, error=error, z=z)
 
 
 def penicillin_by_quadrature(points=30):
@@ -319,55 +338,64 @@ def penicillin_by_quadrature(points=30):
 
 
 @models("penicillin")
-def test_posterior_is_that_of_quadrature(posterior_of):
+def test_posterior_is_that_of_quadrature(posterior_of, evidence):
     _, fit = posterior_of
     draws = draws_of(fit)
-    worst = 0.0
-    for label, (mean, sd) in penicillin_by_quadrature().items():
+    worst, exact = 0.0, penicillin_by_quadrature()
+    for label, (mean, sd) in exact.items():
         x = draws[label]
         scores = (x.mean() - mean) / mcse(x, method="mean"), (x.std() - sd) / mcse(x, method="sd")
         worst = max(worst, *np.abs(scores))
-    print(f"\npenicillin by quadrature: worst z {worst:.2f}")
     assert worst < SIGMAS
+    evidence("draws", "penicillin, by quadrature", numbers=2 * len(exact), z=worst, bound=SIGMAS)
 
 
 @models("sleepstudy", "penicillin", "cbpp")
-def test_estimates_of_lme4_are_in_the_central_95_percent(posterior_of):
+def test_estimates_of_lme4_are_in_the_central_95_percent(posterior_of, evidence):
     name, fit = posterior_of
     found = draws_of(fit)
     for method, estimates in json.loads((DATA / "lme4.json").read_text())[name].items():
-        for label, value in estimates.items():
-            low, high = np.quantile(found[label], [0.025, 0.975])
-            assert low < value < high, (method, label)
+        off = central(found, estimates)
+        row = f"{name}, {method}"
+        evidence("estimates", row, package="lme4", numbers=len(off), off=max(off))
 
 
 @models("salamanders")
-def test_estimates_of_glmmtmb_for_salamanders_are_in_the_central_95_percent(posterior_of):
+def test_estimates_of_glmmtmb_for_salamanders_are_in_the_central_95_percent(posterior_of, evidence):
     _, fit = posterior_of
-    inside_of_posterior("salamanders", fit)
+    inside_of_posterior("salamanders", fit, evidence)
 
 
 @pytest.mark.parametrize(
     ("name", "family"),
     [("owls_zip", "zero_inflated_poisson"), ("owls", "zero_inflated_negbinomial")],
 )
-def test_estimates_of_glmmtmb_for_owls_are_in_the_central_95_percent(name, family):
+def test_estimates_of_glmmtmb_for_owls_are_in_the_central_95_percent(name, family, evidence):
     formula = "SiblingNegotiation ~ FoodTreatment * SexParent + offset(logBroodSize) + (1 | Nest)"
     fit = bm.fit(formula, bm.datasets.load("owls"), family, seed=2, draws=500)
-    inside_of_posterior(name, fit)
+    inside_of_posterior(name, fit, evidence)
 
 
-def test_estimates_of_glmmtmb_for_a_hurdle_are_in_the_central_95_percent():
+def test_estimates_of_glmmtmb_for_a_hurdle_are_in_the_central_95_percent(evidence):
     formula = ["count ~ mined + spp + (1 | site)", "hu ~ mined"]
     data = bm.datasets.load("salamanders")
     fit = bm.fit(formula, data, "hurdle_negbinomial", seed=3, draws=1000)
-    inside_of_posterior("salamanders_hurdle_nb2", fit)
+    inside_of_posterior("salamanders_hurdle_nb2", fit, evidence)
 
 
-def inside_of_posterior(name, fit):
+def inside_of_posterior(name, fit, evidence):
     found = draws_of(fit)
     linked = {"logit(zi)": ("zi", lambda p: np.log(p / (1 - p))), "log(shape)": ("shape", np.log)}
-    for label, value in json.loads((DATA / "glmmtmb.json").read_text())[name].items():
-        variable, link = linked.get(label, (label, lambda x: x))
-        low, high = np.quantile(link(found[variable]), [0.025, 0.975])
-        assert low < value < high, (name, label)
+    for label, (variable, link) in linked.items():
+        if variable in found:
+            found[label] = link(found[variable])
+    off = central(found, json.loads((DATA / "glmmtmb.json").read_text())[name])
+    evidence("estimates", f"{name}, Laplace", package="glmmTMB", numbers=len(off), off=max(off))
+
+
+def central(found, estimates):
+    """How many posterior sds each estimate is off the posterior mean; all are central."""
+    for label, value in estimates.items():
+        low, high = np.quantile(found[label], [0.025, 0.975])
+        assert low < value < high, label
+    return [abs(found[k].mean() - value) / found[k].std() for k, value in estimates.items()]

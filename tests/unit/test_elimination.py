@@ -175,7 +175,7 @@ def assert_factor_of(A, found, diagonal, cross):
 
 
 @every_structure
-def test_factor_is_that_of_dense_algebra(name):
+def test_factor_is_that_of_dense_algebra(name, evidence):
     structure = STRUCTURES[name]
     factors, design = designed(structure)
     found = make_plan(factors, design, most_columns=structure.core)
@@ -187,7 +187,9 @@ def test_factor_is_that_of_dense_algebra(name):
     v = np.random.default_rng(2).normal(size=len(A))
     solved = np.linalg.solve(A, v)
     rounding = len(A) * EPS * np.linalg.cond(A)
-    np.testing.assert_allclose(backward @ (forward @ v), solved, atol=rounding * np.abs(v).max())
+    by_factor = backward @ (forward @ v)
+    np.testing.assert_allclose(by_factor, solved, atol=rounding * np.abs(v).max())
+    evidence("elimination", name, by_factor, solved, bound=rounding * np.abs(v).max())
     assert np.sum((forward @ v) ** 2) == pytest.approx(v @ solved, rel=rounding)
 
 

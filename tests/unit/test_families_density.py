@@ -55,9 +55,10 @@ def _has_density(family):
 
 
 @every_family
-def test_value_and_gradient_agree_with_mpmath(family):
+def test_value_and_gradient_agree_with_mpmath(family, evidence):
     _has_density(family)
     got, family = evaluated(family), bound(family)
+    errors, of_slopes = [], []
     for i in MODERATE_ROWS:
         row = got.rows.row(i)
         want = exact(DENSITIES, family, *row)
@@ -65,18 +66,25 @@ def test_value_and_gradient_agree_with_mpmath(family):
             assert got.values[i] == -np.inf, row
             continue
         # Rounding of eta alone moves a log density by |y eta| ulps where y is large.
-        assert abs(got.values[i].item() - want) <= 1e-13 * (abs(want) + _size(row[0]) + 10), row
+        scale = abs(want) + _size(row[0]) + 10
+        errors.append(abs(got.values[i].item() - want) / scale)
+        assert errors[-1] <= 1e-13, row
         if i % 5 == 0:
             for name, index, slope in exact_slopes(DENSITIES, family, *row):
                 scale = abs(slope) + _size(row[0]) + 1
-                assert abs(got.slopes[name][i][index] - slope) <= 1e-10 * scale, (name, row)
+                of_slopes.append(abs(got.slopes[name][i][index] - slope) / scale)
+                assert of_slopes[-1] <= 1e-10, (name, row)
+    evidence("density", family.name, numbers=len(errors), error=max(errors), bound=1e-13)
+    size = {"numbers": len(of_slopes), "error": max(of_slopes)}
+    evidence("density, slopes", family.name, **size, bound=1e-10)
 
 
 @every_family
-def test_values_in_the_tails(family):
+def test_values_in_the_tails(family, evidence):
     """Far out, but where the answer is a number worth having: against mpmath, relatively."""
     _has_density(family)
     got, family = evaluated(family), bound(family)
+    errors = [0.0]
     with mp.workdps(80):
         for i in TAIL_ROWS:
             row = got.rows.row(i)
@@ -87,7 +95,11 @@ def test_values_in_the_tails(family):
             if want < -1e90:  # exponentials are clipped there
                 assert got.values[i] < -1e80, row
                 continue
-            assert abs(got.values[i].item() - want) <= 1e-11 * (abs(want) + _size(row[0]) + 1), row
+            scale = abs(want) + _size(row[0]) + 1
+            errors.append(abs(got.values[i].item() - want) / scale)
+            assert errors[-1] <= 1e-11, row
+    size = {"numbers": len(errors) - 1, "error": max(errors)}
+    evidence("density, tails", family.name, **size, bound=1e-11)
 
 
 @every_family
@@ -156,21 +168,24 @@ with_cdf = pytest.mark.parametrize(
 
 
 def _agree_with_tail(family, functions, got):
+    errors = []
     for i in range(20):
         row = got.rows.row(i)
         want = exact(functions, family, *row)
         if want == -mp.inf:
             assert got.values[i] == -np.inf, row
             continue
-        assert abs(got.values[i].item() - want) <= 1e-9 * (abs(want) + 1e-3), row
+        errors.append(abs(got.values[i].item() - want) / (abs(want) + 1e-3))
+        assert errors[-1] <= 1e-9, row
         if i < 3:
             for name, index, slope in exact_slopes(functions, family, *row):
                 error = abs(got.slopes[name][i][index] - slope)
                 assert error <= 1e-7 * (abs(slope) + 1e-3), (name, row)
+    return errors
 
 
 @with_cdf
-def test_distribution_functions(family):
+def test_distribution_functions(family, evidence):
     """Both against mpmath, each relatively in its own tail, and their gradients."""
     assert family.name in LOG_CDF, (
         f"{family.name!r} has log_cdf and log_sf: write both in mpmath into LOG_CDF and LOG_SF of "
@@ -186,9 +201,10 @@ def test_distribution_functions(family):
         (LOG_CDF, evaluate(family, table, family.log_cdf)),
         (LOG_SF, evaluate(family, table, family.log_sf)),
     ]
+    errors = []
     for functions, got in sides:
         with mp.workdps(30):
-            _agree_with_tail(family, functions, got)
+            errors += _agree_with_tail(family, functions, got)
         for name, slope in got.slopes.items():
             bad = np.flatnonzero(~np.isfinite(slope.reshape(ROWS, -1)).all(axis=1))
             assert not bad.size, (name, table.row(bad[0]))
@@ -196,6 +212,8 @@ def test_distribution_functions(family):
     np.testing.assert_array_equal(below[-20:], np.repeat([-np.inf, 0.0], 10))
     np.testing.assert_array_equal(above[-20:], np.repeat([0.0, -np.inf], 10))
     np.testing.assert_allclose(np.logaddexp(below, above), 0.0, atol=1e-9)
+    size = {"numbers": len(errors), "error": max(errors)}
+    evidence("distribution function", family.name, **size, bound=1e-9)
 
 
 # --- probabilities add up ---
@@ -221,7 +239,7 @@ countable = pytest.mark.parametrize(
 
 
 @countable
-def test_probabilities_add_up_to_one(family):
+def test_probabilities_add_up_to_one(family, evidence):
     y = _countable(family)
     family = bound(family)
     # One row of parameters, for all responses.
@@ -236,4 +254,6 @@ def test_probabilities_add_up_to_one(family):
         {n: np.repeat(v, ROWS, axis=0) for n, v in one.natural.items()},
     )
     values = np.asarray(log_prob(table.values(family), jnp.asarray(table.y), family))[:size]
-    np.testing.assert_allclose(np.exp(values).sum(), 1.0, rtol=1e-9)
+    total = np.exp(values).sum()
+    np.testing.assert_allclose(total, 1.0, rtol=1e-9)
+    evidence("sum of probabilities", family.name, total, 1.0, bound=1e-9)

@@ -158,7 +158,7 @@ def expected_density(case, plain, quantities, log_likelihood):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_density_is_that_of_all_rows_as_one_normal(name):
+def test_density_is_that_of_all_rows_as_one_normal(name, evidence):
     given, data = MODELS[name], table()
     case = transformed(
         given.formula, data, given.family, kind=Marginal, seed=1, centre=given.centre
@@ -166,11 +166,15 @@ def test_density_is_that_of_all_rows_as_one_normal(name):
     assert is_gaussian(case.program, case.design)
     assert bool(case.inputs.plan.dense) == given.crossed
     rng = np.random.default_rng(2)
+    densities, expected = [], []
     for _ in range(3):
         x = rng.normal(size=case.made.size)
         values = evaluate(case.made, case.program, x, place(case, x), case.inputs)
         found, *rest, _ = jax.tree.map(np.asarray, values)
-        assert float(found) == pytest.approx(expected_density(case, *rest), rel=RTOL)
+        densities.append(float(found))
+        expected.append(expected_density(case, *rest))
+    assert densities == pytest.approx(expected, rel=RTOL)
+    evidence("marginal", name, densities, expected, formula=given.formula, bound=RTOL)
 
 
 def test_rows_of_weight_zero_do_not_count():
@@ -247,7 +251,7 @@ def test_what_is_not_gaussian(name):
 
 
 @pytest.mark.parametrize("name", ["nested", "crossed, nested, slopes", "weights"])
-def test_draws_of_effects_have_their_exact_distribution(name):
+def test_draws_of_effects_have_their_exact_distribution(name, evidence):
     given, draws = MODELS[name], 4000
     case = transformed(given.formula, table(), given.family, kind=Marginal, seed=7)
     x = np.random.default_rng(8).normal(size=case.made.size)
@@ -272,7 +276,11 @@ def test_draws_of_effects_have_their_exact_distribution(name):
     assert np.abs(errors).max() < 5.0
     K = len(mean)
     covariances = np.sqrt(draws) * (standard.T @ standard / draws - np.eye(K))
-    assert np.abs(covariances / np.sqrt(1.0 + np.eye(K))).max() < 5.0
+    covariances /= np.sqrt(1.0 + np.eye(K))
+    assert np.abs(covariances).max() < 5.0
+    worst = max(np.abs(errors).max(), np.abs(covariances).max())
+    row = f"effects given the parameters, {name}"
+    evidence("draws", row, numbers=K + K * (K + 1) // 2, z=worst, bound=5)
     _, _, _, _, log_prior = evaluate(case.made, case.program, x, place(case, x), case.inputs)
     assert set(found.log_prior) == set(log_prior)
     for variable, value in log_prior.items():

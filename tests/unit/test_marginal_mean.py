@@ -83,7 +83,7 @@ def marginal(prepared, draw):
 
 @pytest.mark.filterwarnings("ignore:The response:bayesmm.errors.BayesmmWarning")
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_mean_over_clusters_of_every_family(name):
+def test_the_mean_over_clusters_of_every_family(name, evidence):
     family = FAMILIES[name]
     prepared = prepare(
         f"{left(family)} ~ 1 + x + (1 | g)", example(family, 24, seed=1), family=family
@@ -95,7 +95,9 @@ def test_the_mean_over_clusters_of_every_family(name):
         grid = np.linspace(-7.0, 7.0, 25) if several else np.linspace(-8.5, 8.5, 400)
         expected = on_a_grid(prepared, draw, grid)
     # The grid's own error is far below; three dimensions have 14 nodes each.
-    assert np.allclose(found, expected, rtol=1e-4 if several else 1e-7, atol=1e-9)
+    rtol = 1e-4 if several else 1e-7
+    assert np.allclose(found, expected, rtol=rtol, atol=1e-9)
+    evidence("mean over clusters", name, found, expected, bound=rtol)
 
 
 @pytest.mark.parametrize("link", ["logit", "probit", "cloglog", "cauchit"])

@@ -428,7 +428,7 @@ def positions(program, inputs, seed, count=3):
 
 
 def assert_agrees(program, inputs, position, textbook):
-    """Joint density, its parts, and the variables of the posterior."""
+    """Joint density, its parts, and the variables of the posterior; returns both densities."""
     total, found = evaluate(program, position, inputs)
     assert float(total) == pytest.approx(textbook.total, rel=RTOL)
     np.testing.assert_allclose(found.log_likelihood, textbook.pointwise, rtol=RTOL, atol=1e-10)
@@ -445,10 +445,11 @@ def assert_agrees(program, inputs, position, textbook):
             first = textbook.variables["Intercept_sigma"] - X[:, 1:].mean(axis=0) @ value
             value = np.append(first, value)
         np.testing.assert_allclose(found.quantities[name], value, rtol=RTOL, atol=1e-12)
+    return float(total), textbook.total
 
 
 @pytest.mark.parametrize("family", RESPONSES)
-def test_density_of_every_family_with_its_default_priors(family):
+def test_density_of_every_family_with_its_default_priors(family, evidence):
     data = table()
     data["y"] = RESPONSES[family][0](np.random.default_rng(5), len(data))
     left = "prop(y, trials)" if FAMILIES[family].response.trials else "y"
@@ -459,21 +460,24 @@ def test_density_of_every_family_with_its_default_priors(family):
     predictor = Predictor(_columns(1, data.x, *dummies.T), {"g": group})
     y, trials = data["y"].to_numpy(float), data["trials"].to_numpy(float)
     priors = default_priors(family, y, predictor)
+    pairs = []
     for position in positions(program, inputs, 6):
         textbook = Textbook(
             {"mu": predictor}, priors, position, scipy_density(family), y=y, trials=trials
         )
-        assert_agrees(program, inputs, position, textbook)
+        pairs.append(assert_agrees(program, inputs, position, textbook))
+    evidence("textbook", f"family: {family}", *zip(*pairs, strict=True), bound=RTOL)
 
 
 @every_structure
-def test_density_of_every_structure_with_given_priors(structure):
+def test_density_of_every_structure_with_given_priors(structure, evidence):
     data = table()
     formula, build = STRUCTURES[structure]
     priors, log_priors = given_priors(formula, data)
     model = bm.Model(formula, data, priors=priors)
     program, inputs = model._prepared.program(), model._prepared.inputs
     weights = data["weight"].to_numpy() if "weighted" in str(formula) else None
+    pairs = []
     for position in positions(program, inputs, 7):
         textbook = Textbook(
             build(data),
@@ -483,7 +487,8 @@ def test_density_of_every_structure_with_given_priors(structure):
             y=data["y"].to_numpy(),
             weights=weights,
         )
-        assert_agrees(program, inputs, position, textbook)
+        pairs.append(assert_agrees(program, inputs, position, textbook))
+    evidence("textbook", f"design: {structure}", *zip(*pairs, strict=True), bound=RTOL)
 
 
 def test_default_priors_of_a_parameter_with_a_formula():

@@ -36,12 +36,14 @@ def one_way(levels=7, n=4, seed=3):
 # --- pooling factors ---
 
 
-def test_balanced_one_way_has_the_closed_form():
+def test_balanced_one_way_has_the_closed_form(evidence):
     n = 4
     fit = bm.fit("y ~ 1 + (1 | g)", one_way(n=n), draws=100, chains=2, seed=1, progress=False)
     tau, sigma = draws_of(fit, "sd_g", "sigma")
     expected = np.mean(sigma**2 / n / (tau[:, 0] ** 2 + sigma**2 / n))
-    np.testing.assert_allclose(table_of(fit)["pooling"], expected, rtol=1e-10)
+    found = table_of(fit)["pooling"]
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    evidence("pooling", "balanced groups: closed form", found, expected, bound=1e-10)
 
 
 def dense_factors(fit, W=None):
@@ -93,12 +95,14 @@ def crossed():
 
 
 @pytest.mark.parametrize("group", ["g", "h", "g:h"])
-def test_crossed_groups_have_those_of_the_joint_distribution(crossed, group):
+def test_crossed_groups_have_those_of_the_joint_distribution(crossed, group, evidence):
     frame, fit = crossed
     expected = dense_factors(fit, frame["w"].to_numpy())
     found = table_of(fit, group)
     np.testing.assert_allclose(found["pooling"], expected[f"r_{group}"], rtol=1e-8)
     assert found["pooling"].between(0, 1).all()
+    row = f"crossed groups, weights, effects of {group}: inverse of the whole precision"
+    evidence("pooling", row, found["pooling"], expected[f"r_{group}"], bound=1e-8)
 
 
 def counts(seed=4, levels=6, per=5):
@@ -109,7 +113,7 @@ def counts(seed=4, levels=6, per=5):
     return pd.DataFrame({"y": np.where(g == 2, 0, y), "x": x, "g": g})
 
 
-def test_poisson_has_those_of_laplace_at_the_mode_of_each_draw():
+def test_poisson_has_those_of_laplace_at_the_mode_of_each_draw(evidence):
     frame = counts()
     fit = nearby(bm.Model("y ~ x + (1 | g)", frame, family="poisson"), chains=1, draws=10)
     b, sd = draws_of(fit, "b", "sd_g")
@@ -124,10 +128,12 @@ def test_poisson_has_those_of_laplace_at_the_mode_of_each_draw():
 
             u = scipy.optimize.brentq(slope, -60, 60, xtol=1e-13)
             expected[level] += 1 / (1 + tau**2 * np.exp(own + tau * u).sum()) / len(b)
-    np.testing.assert_allclose(table_of(fit)["pooling"], expected, rtol=1e-6)
+    found = table_of(fit)["pooling"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    evidence("pooling", "Poisson: curvature at the mode", found, expected, bound=1e-6)
 
 
-def test_effects_of_two_parameters_depend_on_each_other():
+def test_effects_of_two_parameters_depend_on_each_other(evidence):
     """Those of mu and of zi in the same group, by the Hessian of the joint density."""
     frame = counts(levels=3, per=6)
     # Rows of zeros need not be concave in both parameters, but all rows of a level together are.
@@ -169,9 +175,11 @@ def test_effects_of_two_parameters_depend_on_each_other():
             ]
             expected[:, level] += np.diag(np.linalg.inv(-np.array(hessian))) / 3
     np.testing.assert_allclose(found, expected, rtol=1e-4)
+    row = "effects on mu and zi: Hessian by differences"
+    evidence("pooling", row, found, expected, bound=1e-4)
 
 
-def test_location_and_scale_have_those_of_the_joint_hessian():
+def test_location_and_scale_have_those_of_the_joint_hessian(evidence):
     """A Gaussian row is never concave in mu and log sigma together."""
     frame = one_way(levels=3, n=8)
     fit = nearby(bm.Model(["y ~ 1 + (1 | g)", "sigma ~ 1 + (1 | g)"], frame), chains=1, draws=3)
@@ -191,6 +199,7 @@ def test_location_and_scale_have_those_of_the_joint_hessian():
             expected[:, level] += np.diag(np.linalg.inv(np.asarray(hessian(found.x)))) / 3
     found = np.stack([table_of(fit, parameter=p)["pooling"] for p in ("mu", "sigma")])
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+    evidence("pooling", "effects on mu and sigma: Hessian", found, expected, bound=1e-5)
 
 
 def test_factors_that_are_not_found_are_said():
@@ -210,20 +219,24 @@ def test_an_sd_of_zero_is_complete_pooling(small_fit):
 # --- unpooled estimates ---
 
 
-def test_whole_blocks_are_separate_fits(sleepstudy_fit):
+def test_whole_blocks_are_separate_fits(sleepstudy_fit, evidence):
     data = bm.datasets.load("sleepstudy")
     table = pooling(sleepstudy_fit, ndraws=50).loc["mu"]
     sigma = float(sleepstudy_fit.posterior["sigma"].mean())
+    separate = []
     for level, rows in data.groupby("Subject", observed=True):
         X = np.column_stack([np.ones(len(rows)), rows["Days"]])
         own = np.linalg.lstsq(X, rows["Reaction"], rcond=None)[0]
         found = table.loc[str(level)]
         np.testing.assert_allclose(found["unpooled"], own, rtol=1e-9)
+        separate.append(own)
         se = sigma * np.sqrt(np.diag(np.linalg.inv(X.T @ X)))
         np.testing.assert_allclose(found["unpooled_se"], se, rtol=1e-9)
     # lme4's lmList and its conditional modes, as the lecture has them.
     sds = table["unpooled"].unstack("effect").std()
     assert sds.round(2).to_dict() == {"Days": 6.56, "Intercept": 28.95}
+    row = "unpooled estimates of sleepstudy: a regression for each subject"
+    evidence("pooling", row, table["unpooled"], np.ravel(separate), bound=1e-9)
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e6])

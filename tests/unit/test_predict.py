@@ -244,7 +244,9 @@ def test_counts_stay_counts(nested_fit, nested_data):
 
 
 @pytest.mark.parametrize("size", [1, 1000, 7 * 500])
-def test_summaries_and_draws_do_not_depend_on_chunks(nested_fit, nested_data, size, monkeypatch):
+def test_summaries_and_draws_do_not_depend_on_chunks(
+    nested_fit, nested_data, size, monkeypatch, evidence
+):
     new = pd.concat([nested_data.iloc[:10], nested_data.iloc[:7].assign(a="Z", g=1)])
     arguments = {"kind": "mean", "new_levels": "sample", "seed": 6}
     whole = values(nested_fit.predict(new, **arguments), "mean")
@@ -255,6 +257,7 @@ def test_summaries_and_draws_do_not_depend_on_chunks(nested_fit, nested_data, si
     assert found["statistic"].to_numpy().tolist() == ["mean", "sd", "eti89_lb", "eti89_ub"]
     expected = [whole.mean(0), whole.std(0), *np.quantile(whole, [0.055, 0.945], axis=0)]
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+    evidence("parts", f"predictions, {size} numbers at once", found, expected, bound=1e-10)
 
 
 def test_fewer_draws_are_spread_evenly(sleepstudy_fit):
@@ -372,7 +375,7 @@ PRIORS = {
 
 
 @pytest.mark.parametrize("family", ["gaussian", "bernoulli", "poisson"])
-def test_conditioning_is_what_a_refit_says(family):
+def test_conditioning_is_what_a_refit_says(family, evidence):
     data = simulated(family)
     more = {"sigma": dist.HalfNormal(2.0)} if family == "gaussian" else {}
     # The intercept's prior is on the centred predictors: x must have the same centre in both.
@@ -387,13 +390,17 @@ def test_conditioning_is_what_a_refit_says(family):
         ess(refit.to_dataset(), method="mean")["linpred"].to_numpy(),
         ess(refit.to_dataset(), method="sd")["linpred"].to_numpy(),
     )
+    scores = []
     for at in range(given.shape[1]):
         sd = other[:, at].std()
         error = sd * np.sqrt(1 / n_given + 1 / n_refit[at])
-        assert abs(given[:, at].mean() - other[:, at].mean()) < 4 * error
+        scores.append(abs(given[:, at].mean() - other[:, at].mean()) / error)
         # The log of a sample sd has an sd of about 1/sqrt(2 n).
         ratio = np.log(given[:, at].std() / sd)
-        assert abs(ratio) < 4 * np.sqrt(0.5 / n_given + 0.5 / n_refit[at])
+        scores.append(abs(ratio) / np.sqrt(0.5 / n_given + 0.5 / n_refit[at]))
+    assert max(scores) < 4
+    row = f"responses of a new cluster conditioned on, {family}: a refit with them"
+    evidence("draws", row, numbers=len(scores), z=max(scores), bound=4)
 
 
 @pytest.mark.parametrize(("sd", "mu", "y"), [(3, 1, 403), (2, 0.1, 110), (1, 1, 500), (2, 1, 0)])

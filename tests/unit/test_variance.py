@@ -89,7 +89,7 @@ def predictor_and_variances(prepared, quantities, parameter="mu"):
 # --- one draw ---
 
 
-def test_poisson_with_a_log_link_has_closed_forms():
+def test_poisson_with_a_log_link_has_closed_forms(evidence):
     data = rows_of(np.arange(ROWS) % 5)
     prepared = prepare("y ~ x + (1 + x | g) + (1 | h)", data, family="poisson")
     quantities = some_draws(prepared)
@@ -103,11 +103,14 @@ def test_poisson_with_a_log_link_has_closed_forms():
     for k, name in enumerate(("g", "h")):
         alone = mean**2 * np.expm1(v[name])
         np.testing.assert_allclose(found.alone[:, k], alone, rtol=1e-10)
-    np.testing.assert_allclose(found.explained, mean**2 * np.expm1(whole), rtol=1e-10)
+    explained = mean**2 * np.expm1(whole)
+    np.testing.assert_allclose(found.explained, explained, rtol=1e-10)
+    row = "counts, log link, slopes and two groups"
+    evidence("variance", row, found.explained, explained, bound=1e-10)
 
 
 @pytest.mark.parametrize(("link", "inverse"), [("logit", expit), ("probit", st.norm.cdf)])
-def test_bernoulli_against_a_double_integral(link, inverse):
+def test_bernoulli_against_a_double_integral(link, inverse, evidence):
     family = bm.families.bernoulli(link=link)
     prepared = prepare("y ~ x + (1 | g) + (1 | h)", rows_of(np.arange(ROWS) % 2), family=family)
     quantities = some_draws(prepared)
@@ -124,6 +127,8 @@ def test_bernoulli_against_a_double_integral(link, inverse):
     squared = m**2 @ MASS @ MASS
     np.testing.assert_allclose(found.explained, squared - mean**2, atol=1e-12)
     np.testing.assert_allclose(found.residual, mean - squared, atol=1e-12)
+    row = f"probabilities, {link}, two crossed groups"
+    evidence("variance", row, found.explained, squared - mean**2, bound=1e-12)
     assert (found.explained > found.alone.sum(axis=1) + 1e-5).all()
 
 

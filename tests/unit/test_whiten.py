@@ -116,11 +116,12 @@ def evaluate(made, x, z, inputs):
 
 
 @every_model
-def test_density_is_that_of_the_plain_program(name):
+def test_density_is_that_of_the_plain_program(name, evidence):
     case = case_of(name)
     size, effects = case.made.size, case.inputs.plan.size
     assert effects == 0 or bool(case.inputs.plan.dense) == ("crossed" in name or "other" in name)
     rng = np.random.default_rng(2)
+    densities, expected = [], []
     for _ in range(2):
         x, z = rng.normal(size=size), rng.normal(size=effects)
         values = evaluate(case.made, x, z, case.inputs)
@@ -128,12 +129,16 @@ def test_density_is_that_of_the_plain_program(name):
             np.asarray, values
         )
         log_det = np.linalg.slogdet(jacobian)[1]
-        assert float(found) == pytest.approx(float(plain) + log_det, rel=RTOL)
+        densities.append(float(found))
+        expected.append(float(plain) + log_det)
+        assert densities[-1] == pytest.approx(expected[-1], rel=RTOL)
         # The map itself is that of the quadratic, in dense algebra.
         if effects and not name.startswith("diagonal"):
             assert_map_is_that_of_the_quadratic(
                 case, z, jacobian[size:, size:], u, covariances, population, linear
             )
+    formula = "; ".join(np.atleast_1d(MODELS[name][0]))
+    evidence("whitened", name, densities, expected, formula=formula, bound=RTOL)
 
 
 def assert_map_is_that_of_the_quadratic(case, z, slope, u, covariances, population, linear):
