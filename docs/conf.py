@@ -1,6 +1,7 @@
-"""Sphinx configuration: MyST-NB pages that are executed at build time, PyData theme, numpydoc.
+"""Sphinx configuration: MyST pages, of which those with code cells are executed.
 
-uv run --group docs sphinx-build -W -b html docs docs/_build/html
+Nothing here needs a network: inventories of other projects' pages and MathJax come with the sources
+or from PyPI.
 """
 
 import importlib.metadata
@@ -8,12 +9,16 @@ import os
 import shutil
 from pathlib import Path
 
+import numpydoc.xref
+
 # For the kernels that execute the pages: no progress bars, and no word from tqdm on ipywidgets.
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
+here = Path(__file__).parent
+# They find tables.py here.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])
 
 # The notebooks of examples/ are pages too, with the outputs that they are committed with.
-here = Path(__file__).parent
 shutil.rmtree(here / "_examples", ignore_errors=True)
 (here / "_examples").mkdir()
 for notebook in (here.parent / "examples").glob("*.ipynb"):
@@ -26,9 +31,12 @@ release = version = importlib.metadata.version("bayesmm")
 
 extensions = [
     "myst_nb",
+    "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "numpydoc",
+    "sphinx.ext.intersphinx",
+    "sphinx-mathjax-offline",
+    "sphinx_design",
 ]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 default_role = "py:obj"
@@ -43,27 +51,47 @@ nb_execution_in_temp = True
 nb_execution_timeout = 300
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_ipywidgets_js = {}  # no page has a Jupyter widget, and their scripts would come from a network
 
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autosummary_generate = False
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # of the words in a type, only names with a dot are looked up
+# ... and not Python's glossary, which numpydoc would link to.
+numpydoc_xref_aliases = {word: word for word in numpydoc.xref.DEFAULT_LINKS}
+
+# Types in the API reference link to the pages of their projects. Each inventory lists the few names
+# that we use, in the plain-text format, so that the build is the same with and without a network.
+intersphinx_mapping = {
+    name: (address, f"inventories/{name}.inv")
+    for name, address in {
+        "python": "https://docs.python.org/3/",
+        "numpy": "https://numpy.org/doc/stable/",
+        "pandas": "https://pandas.pydata.org/docs/",
+        "xarray": "https://docs.xarray.dev/en/stable/",
+        "matplotlib": "https://matplotlib.org/stable/",
+        "jax": "https://docs.jax.dev/en/latest/",
+        "numpyro": "https://num.pyro.ai/en/stable/",
+    }.items()
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "bayesmm"
 html_static_path = ["_static"]
 html_css_files = ["bayesmm.css"]
 html_show_sourcelink = False
-html_sidebars = {"**": []}  # the pages are one level deep, and the header has them all
+html_sidebars = {"index": [], "start": [], "coming": [], "gallery": [], "api": []}
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "show_prev_next": True,
     "show_toc_level": 2,
+    "navigation_depth": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
