@@ -16,11 +16,11 @@ import sys
 import numpy as np
 import pandas as pd
 from arviz_stats import ess
-from conftest import SLEEPSTUDY_FORMULA, sleepstudy_priors
 from scipy.stats import kurtosis
 from test_reference import DATA, MODELS, brms_name, draws_of, fitted
 
 import bayesmm as bm
+from conftest import SLEEPSTUDY_FORMULA, sleepstudy_priors
 
 
 def sd_error(draws):
