@@ -377,7 +377,7 @@ def fit(
                Days          10.0
     Name: mean, dtype: float64
 
-    A reaction takes about 251 ms on day 0, and 10 ms longer with each day of little sleep.
+    A reaction takes about 251 ms on day 0, and 10 ms longer with each day of the study.
     """
     known = list(inspect.signature(Model.fit).parameters)[1:]
     for name in sampling:

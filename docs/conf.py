@@ -16,7 +16,8 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
 here = Path(__file__).parent
 # They find tables.py here.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])
+paths = [str(here), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 
 # The notebooks of examples/ are pages too, with the outputs that they are committed with.
 shutil.rmtree(here / "_examples", ignore_errors=True)
@@ -36,6 +37,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "sphinx-mathjax-offline",
+    "sphinx_copybutton",
     "sphinx_design",
 ]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]

@@ -19,6 +19,8 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
+#: What a cell says of itself to the site: whether it is folded, and what its picture shows.
+KEPT = {"tags", "mystnb"}
 
 
 def digest(notebook):
@@ -36,7 +38,7 @@ def execute(path):
     client.execute()
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02}"  # not random, so that a second run changes nothing
-        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k in KEPT}
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python", "pygments_lexer": "ipython3"},

@@ -90,15 +90,16 @@ def merged(committed, found, ran, run):
         This run, see `this_run`.
     """
     rows, wrong = [], []
-    files = {test.partition("::")[0] for test in ran}
+    # A file's slow tests and the others run apart, so each kind is missed on its own.
+    kinds = {(test.partition("::")[0], slow) for test, slow in ran.items()}
     of_test = {}
     for row in committed["rows"]:
         of_test.setdefault(row["test"], []).append(row)
     for test, old in of_test.items():
-        file = test.partition("::")[0]
         if test in found:
             continue
-        if file in files and test not in ran and not old[0]["slow"]:
+        kind = (test.partition("::")[0], old[0]["slow"])
+        if kind in kinds and test not in ran:
             wrong.append(f"{test} is listed, and there is no such test")
             continue
         rows += [row | {"run": committed["runs"][row["run"]]} for row in old]

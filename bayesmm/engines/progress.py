@@ -1,5 +1,6 @@
 """One progress bar: what is counted, what went wrong, time left; silent where nobody watches."""
 
+import os
 import sys
 from importlib.util import find_spec
 
@@ -26,7 +27,8 @@ class Progress:
 
     def __init__(self, total: int, wanted: bool, unit: str = "draw"):
         self._bar = None
-        if wanted and _watched():
+        # tqdm's bar of notebooks does not look at the variable by itself.
+        if wanted and _watched() and not os.environ.get("TQDM_DISABLE"):
             # Without ipywidgets, tqdm.auto warns in a notebook; its text bar works there as well.
             if "ipykernel" in sys.modules and find_spec("ipywidgets") is not None:
                 from tqdm.notebook import tqdm

@@ -505,7 +505,7 @@ com_poisson = Family(
     log_cdf=_com_log_cdf,
     log_sf=_com_log_sf,
     about="mean mu, variance about mu / nu: P(y) proportional to rate^y / (y!)^nu",
-    elsewhere=(("brms", "com_poisson"), ("glmmTMB", "compois")),
+    elsewhere=(("brms", "com_poisson (mode)"), ("glmmTMB", "compois")),
 )
 
 FAMILIES = (generalized_poisson, com_poisson)

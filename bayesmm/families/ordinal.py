@@ -247,7 +247,7 @@ cumulative = Family(
     distribution=_cumulative,
     mean=lambda v: jnp.exp(_cumulative(v).log_probabilities),
     about="P(y <= k) = F(disc (cutpoint_k - mu)), the link naming F",
-    elsewhere=(("brms", "cumulative"), ("Bambi", "cumulative")),
+    elsewhere=(("brms", "cumulative"), ("glmmTMB", "ordinal"), ("Bambi", "cumulative")),
 )
 
 sratio = Family(

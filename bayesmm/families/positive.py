@@ -339,7 +339,7 @@ lognormal = Family(
     log_cdf=_log_cdf,
     log_sf=_log_sf,
     about="mean mu and standard deviation sigma of log(y)",
-    elsewhere=(("brms", "lognormal"), ("glmmTMB", "lognormal")),
+    elsewhere=(("brms", "lognormal"), ("glmmTMB", "lognormal (of y itself)")),
 )
 
 _log_cdf, _log_sf = tails_above(_shifted_lognormal_tails, lambda v: v.shift)

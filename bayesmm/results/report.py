@@ -14,9 +14,10 @@ import jax
 import numpy as np
 import xarray as xr
 
-from bayesmm.design import group_design
+from bayesmm.design import GroupDesign, group_design, take
 from bayesmm.errors import listing
 from bayesmm.families import FAMILIES, Parameter
+from bayesmm.layout import GroupLayout
 from bayesmm.prepare import Prepared
 from bayesmm.results.convert import effect_variables
 from bayesmm.results.tables import groups, summary_variables
@@ -115,6 +116,13 @@ class _Evidence:
         numbers = sum(int(self.posterior[r][0, 0].size) for r in named)
         few = numbers <= MOST_EFFECTS
         return summary_variables(self.prepared.spec, self.posterior, effects=few)
+
+    def counted(self, group: GroupLayout) -> GroupDesign:
+        """The arrays of a group, without the rows of weight 0."""
+        layout, design = self.prepared.spec.layout, self.prepared.design
+        if design.weights is not None:
+            design = take(design, np.flatnonzero(design.weights > 0))
+        return group_design(layout, design, group)
 
     @cached_property
     def rhat(self) -> dict[str, float]:
@@ -218,12 +226,15 @@ def _bfmi(evidence: _Evidence) -> Iterator[Problem]:
         return
     bfmi = np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1, ddof=1)
     low = np.flatnonzero(bfmi < MIN_BFMI)
+    # Effects that saturate (a probability of 0 or 1) have no quadratic to be whitened by.
+    whitened = evidence.posterior.attrs.get("parameterization") == "whitened"
+    other = 'Try other coordinates: parameterization="noncentered". ' if whitened else ""
     if low.size:
         yield Problem(
             "ebfmi",
             f"E-BFMI of chain {int(low[0])} is {bfmi[low[0]]:.2f} (below {MIN_BFMI}): the sampler "
             "moves too slowly between energies, so tails may be missing.",
-            "Use tighter priors on sds and intercepts, or a longer warm-up (warmup=2000).",
+            f"{other}Use tighter priors on sds and intercepts, or a longer warm-up (warmup=2000).",
         )
 
 
@@ -290,47 +301,52 @@ def _constant_within_levels(evidence: _Evidence) -> Iterator[Problem]:
     The rows of a level show only the sum of these effects. (A factor without intercept, as in
     ``(0 + arm | therapist)``, has one effect in each level, which they do show.)
     """
-    spec, design = evidence.prepared.spec, evidence.prepared.design
-    for predictor, group in groups(spec, None):
-        rows = group_design(spec.layout, design, group)
-        of_level = np.full((rows.levels, len(group.effects)), np.nan)
+    for predictor, group in groups(evidence.prepared.spec, None):
+        rows = evidence.counted(group)
+        size = np.abs(rows.columns).max(axis=0, initial=0.0)
+        of_level = np.zeros((rows.levels, len(group.effects)))
         of_level[rows.index] = rows.columns
-        constant = (of_level[rows.index] == rows.columns).all(axis=0)
-        slopes = [e for e, c in zip(group.effects, constant, strict=True) if c and e != "Intercept"]
-        together = np.count_nonzero(np.nan_to_num(of_level[:, constant]), axis=1).max(initial=0)
-        if slopes and together > 1:
-            verb = "does" if len(slopes) == 1 else "do"
-            yield Problem(
-                "constant_within_levels",
-                f"{listing(slopes)} {verb} not vary within the levels of {group.name!r}, so the "
-                f"rows of a level see only the sum of its effects in {predictor.parameter}.",
-                f"Have it in the population part and leave it out of (... | {group.name}). What is "
-                f"estimated as {group.variable('sd')}[{slopes[0]}] says how the spread between "
-                "levels changes with it, and is mostly its prior.",
-                note=True,
-            )
+        constant = (np.abs(of_level[rows.index] - rows.columns) <= 1e-9 * size).all(axis=0)
+        together = np.count_nonzero(of_level[:, constant], axis=1).max(initial=0)
+        slopes = [j for j, e in enumerate(group.effects) if constant[j] and e != "Intercept"]
+        if not slopes or together < 2:
+            continue
+        terms = list(dict.fromkeys(group.terms[j] for j in slopes))
+        found = listing(group.effects[j] for j in slopes)
+        first = group.effects[slopes[0]]
+        factor = f", of a factor (0 + {terms[0]} | {group.name})" if first != terms[0] else ""
+        yield Problem(
+            "constant_within_levels",
+            f"{found} {'does' if len(slopes) == 1 else 'do'} not vary within the levels of "
+            f"{group.name!r}, so the rows of a level see only the sum of its effects in "
+            f"{predictor.parameter}.",
+            "What can be learned is how the spread between levels changes with it, and that from "
+            f"many levels: compare prior and posterior of {group.variable('sd')}[{first}]. If it "
+            f"is not the question, write {' + '.join(terms)} + (1 | {group.name}){factor}.",
+            note=True,
+        )
 
 
 def _one_row_per_level(evidence: _Evidence) -> Iterator[Problem]:
-    """Groups with a level for each row: an effect is then hardly told from the row's residual."""
-    spec, rows = evidence.prepared.spec, len(evidence.prepared.response.values)
-    residual = spec.family.known_error
-    estimated = residual is not None and residual in evidence.posterior
-    for _, group in groups(spec, None):
-        if len(spec.schema.grouping(group.name).cells) < rows:
+    """Groups whose intercept has a level for each row."""
+    spec = evidence.prepared.spec
+    response, residual = spec.family.response, spec.family.known_error
+    for group in spec.layout[0].groups:
+        rows = evidence.counted(group)
+        if group.effects != ("Intercept",) or np.bincount(rows.index).max(initial=0) > 1:
             continue
-        if estimated:
-            found = f"so the data see {group.variable('sd')} and {residual} only together."
-            remedy = f"Leave it out: {residual} is what it would stand for."
+        sd = group.variable("sd")
+        if response.binary or response.categories:
+            found = f"and one answer cannot show the spread of a level: {sd} is mostly its prior."
+            remedy = f"Leave (1 | {group.name}) out."
+        elif residual and not {residual, f"Intercept_{residual}"}.isdisjoint(evidence.posterior):
+            found = f"so the data hardly tell its spread, {sd}, from that of rows, {residual}."
+            remedy = f"Leave (1 | {group.name}) out: {residual} is what it would stand for."
         else:
             found = "so a row's own effect was fitted to it when fit.loo() leaves the row out."
             remedy = f"Compare models by bm.loo_group(fit, {group.name!r}) instead of fit.loo()."
-        yield Problem(
-            "one_row_per_level",
-            f"{group.name!r} has one row in each level, {found}",
-            remedy,
-            note=True,
-        )
+        message = f"{group.name!r} has one row in each level, {found}"
+        yield Problem("one_row_per_level", message, remedy, note=True)
 
 
 def _zeros_or_dispersion(evidence: _Evidence) -> Iterator[Problem]:
@@ -346,7 +362,7 @@ def _zeros_or_dispersion(evidence: _Evidence) -> Iterator[Problem]:
         if zeros is None or dispersion is None:
             continue
         correlation = float(np.corrcoef(zeros[0], dispersion[0])[0, 1])
-        before, after = zeros[1], float(np.std(zeros[0]))
+        before, after = zeros[1], _spread(zeros[0])
         entangled, unmoved = abs(correlation) >= ENTANGLED, after >= before / 2
         if not (entangled or unmoved):
             continue
@@ -358,8 +374,8 @@ def _zeros_or_dispersion(evidence: _Evidence) -> Iterator[Problem]:
             )
         if unmoved:
             found.append(
-                f"the sd of {inflation.name} went from {before:.2g} in its prior to no less than "
-                f"{after:.2g}"
+                f"the spread of {inflation.name} (half the width of the middle two thirds) went "
+                f"from {before:.2g} in its prior to no less than {after:.2g}"
             )
         plainer = [
             f.name
@@ -380,7 +396,7 @@ def _zeros_or_dispersion(evidence: _Evidence) -> Iterator[Problem]:
 
 
 def _on_link_scale(evidence: _Evidence, parameter: Parameter) -> tuple[np.ndarray, float] | None:
-    """Draws of a parameter, or of its intercept, and the sd of its prior, on the link scale."""
+    """Draws of a parameter, or of its intercept, and its prior's spread, on the link scale."""
     spec = evidence.prepared.spec
     for variable, is_linked in ((parameter.name, False), (f"Intercept_{parameter.name}", True)):
         if variable in evidence.posterior:
@@ -391,10 +407,14 @@ def _on_link_scale(evidence: _Evidence, parameter: Parameter) -> tuple[np.ndarra
                 before = prior.distribution().sample(jax.random.key(0), (4000,))
                 if not is_linked:
                     draws, before = np.asarray(link(draws)), link(before)
-                # Of a heavy-tailed prior the sd is no measure: the middle two thirds are.
-                low, high = np.quantile(np.asarray(before), [1 / 6, 5 / 6])
-            return draws, float(high - low) / 2
+            return draws, _spread(np.asarray(before))
     return None
+
+
+def _spread(draws: np.ndarray) -> float:
+    """Half the width of the middle two thirds: nearly an sd, and defined for heavy tails too."""
+    low, high = np.quantile(draws, [1 / 6, 5 / 6])
+    return float(high - low) / 2
 
 
 def _interrupted(evidence: _Evidence) -> Iterator[Problem]:

@@ -599,6 +599,7 @@ def test_more_effects_than_rows(frame):
     [
         ("math ~ lowinc + (lowinc | schoolid)", "'lowinc'"),
         ("math ~ size + lowinc + (size + lowinc || schoolid)", "'size', 'lowinc'"),
+        ("math ~ lowinc + (I(lowinc / 3 - 1) + year | schoolid)", "'I(lowinc / 3 - 1)'"),
         ("math ~ year + (year | schoolid)", None),
         # One effect in each level, which its rows do show: a spread of its own for each sex.
         ("math ~ female + (0 + female | childid)", None),
@@ -617,16 +618,26 @@ def test_predictors_that_do_not_vary_within_levels(formula, found):
         assert "'schoolid'" in message
 
 
-def test_one_row_per_level(frame):
-    rows = frame.assign(row=range(len(frame)), count=np.arange(len(frame)) % 5)
-    beside_sigma = nearby(bm.Model("y ~ x + (1 | row)", rows), log_likelihood=False)
-    (problem,) = (p for p in beside_sigma.report().problems if p.code == "one_row_per_level")
-    assert "sd_row and sigma only together" in problem.message
-    assert problem.note
-    of_counts = nearby(bm.Model("count ~ x + (1 | row)", rows, "poisson"), log_likelihood=False)
-    (problem,) = (p for p in of_counts.report().problems if p.code == "one_row_per_level")
-    assert "bm.loo_group(fit, 'row')" in problem.remedy
-    assert "one_row_per_level" not in codes(nearby(bm.Model("y ~ x + (1 | g)", frame)))
+@pytest.mark.parametrize(
+    ("formula", "family", "found"),
+    [
+        ("y ~ x + (1 | row)", "gaussian", "from that of rows, sigma"),
+        (["y ~ x + (1 | row)", "sigma ~ x"], "gaussian", "from that of rows, sigma"),
+        ("count ~ x + (1 | row)", "poisson", "when fit.loo() leaves the row out"),
+        ("even ~ x + (1 | row)", "bernoulli", "one answer cannot show"),
+        ("weighted(y, counts) ~ x + (1 | pair)", "gaussian", "from that of rows, sigma"),
+        # The spread of y around the line grows with x here, which rows do show.
+        ("y ~ x + (0 + x | row)", "gaussian", None),
+        ("y ~ x + (1 | pair)", "gaussian", None),
+    ],
+)
+def test_one_row_per_level(frame, formula, family, found):
+    row = np.arange(len(frame))
+    rows = frame.assign(row=row, pair=row // 2, count=row % 5, even=row % 2, counts=row % 2)
+    fit = nearby(bm.Model(formula, rows, family), log_likelihood=False)
+    problems = [p for p in fit.report().problems if p.code == "one_row_per_level"]
+    assert [p.note for p in problems] == [True] * (found is not None)
+    assert all(found in p.message for p in problems)
 
 
 def test_one_chain_and_an_interrupt(frame):

@@ -71,7 +71,7 @@ def test_likelihood_is_the_same_up_to_a_constant(data, name, evidence):
             )
     whole, put_together = np.diff(totals, axis=0).T
     # Sums of 2,000 numbers of up to 1e3: rounding is far below.
-    np.testing.assert_allclose(put_together, whole, rtol=1e-10, atol=1e-8)
+    np.testing.assert_allclose(put_together, whole, rtol=1e-10, atol=1e-10)
     evidence("parts", f"equal rows put together, {name}", put_together, whole, bound=1e-10)
     total = design.rows if design.weights is None else design.weights.sum()
     assert fewer.weights.sum() == pytest.approx(total)
