@@ -56,6 +56,7 @@ def main():
         sys.exit(f"no such notebook in {HERE}: {', '.join(missing)}")
     # For the kernels: no progress bars, and no word from tqdm on ipywidgets.
     os.environ.update(TQDM_DISABLE="1", PYTHONWARNINGS="ignore:IProgress not found")
+    os.environ.pop("BAYESMM_DRAWS", None)  # what is kept has all draws
     for name in names:
         started = time.perf_counter()
         execute(HERE / f"{name}.ipynb")

@@ -1,8 +1,8 @@
 """Draw the picture at the top of README.md: what partial pooling does to 18 people.
 
-uv run docs/_static/picture.py
+uv run docs/picture.py
 
-writes partial_pooling.png beside this file. The left panel is `bm.plot_shrinkage`, the right one
+writes _static/partial_pooling.png. The left panel is `bm.plot_shrinkage`, the right one
 `bm.plot_caterpillar`, of the model of the first ten lines of README.md with default priors; only
 texts are put in here. (page.png, for the gallery, is a screenshot of what `bm.export_shrinkage`
 writes for this fit: chromium --headless --screenshot --window-size=1200,813, scaled to 744 x 504.)
@@ -46,7 +46,7 @@ def main() -> None:
     )
     for ax in (arrows, slopes):
         ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(Path(__file__).with_name("partial_pooling.png"), dpi=150)
+    figure.savefig(Path(__file__).parent / "_static/partial_pooling.png", dpi=150)
 
 
 if __name__ == "__main__":
