@@ -82,7 +82,8 @@ def draw_arrows(
             axis.set_xlabel(_label(asked, j), parse_math=False)
         if not own_figure or j == 0:
             axis.set_ylabel(_label(asked, i), parse_math=False)
-    missing = int(np.isnan(estimates[0]["unpooled"].to_numpy(float)).sum())
+    own = np.stack([one["unpooled"].to_numpy(float) for one in estimates])
+    missing = int(np.isnan(own).any(axis=0).sum())
     legend(figure, axes[0], _entries(len(estimates[0]), missing, far, prob), own=own_figure)
     return figure
 
@@ -99,7 +100,7 @@ def _draw(
     estimates: tuple[pd.DataFrame, pd.DataFrame],
     prob: float,
 ) -> int:
-    """Draw a pair of effects, the first on x; return how many own estimates are out of frame."""
+    """Draw a pair of effects, the first on x; return how many own estimates are outside."""
     own, partial, complete = (
         np.stack([one[name].to_numpy(float) for one in estimates], axis=1)
         for name in ("unpooled", "partial", "complete")
@@ -198,5 +199,7 @@ def _entries(levels: int, missing: int, far: int, prob: float) -> list[tuple[Any
         lost = mark(PARTIAL, "D", 5, markerfacecolor="none")
         entries.append((lost, f"{missing:,} of {levels:,} without own estimate"))
     if far:
-        entries.append((Line2D([], [], color="0.35"), f"{far:,} of {levels:,} from out of frame"))
+        entries.append(
+            (Line2D([], [], color="0.35"), f"{far:,} of {levels:,} begin outside of the frame")
+        )
     return entries

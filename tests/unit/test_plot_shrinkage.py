@@ -440,6 +440,14 @@ def test_levels_without_own_estimates_have_a_mark_of_their_own(data):
     assert len(arrows.X) == 5
 
 
+def test_levels_without_a_slope_of_their_own_are_in_the_legend():
+    """Counties where every house was measured on one floor have an intercept, and no slope."""
+    radon = bm.datasets.load("radon_mn").query("county < 20")
+    alone = (radon.groupby("county")["floor"].nunique() == 1).sum()
+    fit = nearby(bm.Model("log_radon ~ floor + (floor | county)", radon))
+    assert f"{alone} of 19 without own estimate" in words(plot_shrinkage(fit))
+
+
 # --- ridges, and pooling factors ---
 
 
