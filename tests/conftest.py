@@ -31,15 +31,27 @@ SLEEPSTUDY_FORMULA = "Reaction ~ Days + (Days | Subject)"
 MOST_MAPS = 5_000
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _few_compiled_programs():
-    """Let compiled programs go between files, where there are many."""
-    yield
+def forget_many_programs():
+    """Let compiled programs go, where there are many."""
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
         compiled.forget()
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_compiled_programs():
+    """Few of them from one file to the next."""
+    yield
+    forget_many_programs()
+
+
+@pytest.fixture
+def few_compiled_programs():
+    """Few of them from one test to the next, for a file whose tests compile many."""
+    yield
+    forget_many_programs()
 
 
 def sleepstudy_priors():

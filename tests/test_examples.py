@@ -42,7 +42,7 @@ def test_there_are_notebooks():
 
 
 @every_notebook
-def test_notebook_runs(path, quickly):
+def test_notebook_runs(path, quickly, few_compiled_programs):
     namespace = {"__name__": "__main__"}
     for number, cell in enumerate(code_cells(path), start=1):
         program = compile("".join(cell["source"]), f"{path.name}, code cell {number}", "exec")

@@ -4,8 +4,10 @@
 compilation apart from work in every timing that a result carries.
 """
 
+import gc
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +17,10 @@ _EXECUTABLES: dict[Any, Any] = {}
 _SECONDS = {"compiling": 0.0}
 #: More than this many are a long session with many models; then all are forgotten.
 _MOST = 256
+#: An executable is mapped into memory in some 250 pieces, and Linux allows a process 65,530 of them
+#: (vm.max_map_count); beyond, XLA crashes it. From this many on all are forgotten too.
+_MOST_MAPS = 40_000
+_MAPS = Path("/proc/self/maps")
 
 
 def executable(jitted: Any, *arguments: Any) -> Any:
@@ -30,7 +36,7 @@ def executable(jitted: Any, *arguments: Any) -> Any:
     leaves, structure = jax.tree.flatten(arguments)
     key = (jitted, structure, tuple((np.shape(x), str(_dtype(x))) for x in leaves))
     if key not in _EXECUTABLES:
-        if len(_EXECUTABLES) >= _MOST:
+        if len(_EXECUTABLES) >= _MOST or _maps() > _MOST_MAPS:
             forget()
         start = time.perf_counter()
         lowered = jitted.lower(*arguments)
@@ -42,7 +48,15 @@ def executable(jitted: Any, *arguments: Any) -> Any:
 
 def forget() -> None:
     """Let all executables go; what is needed again is compiled again."""
+    for jitted, *_ in _EXECUTABLES:
+        jitted.clear_cache()  # JAX holds them as well
     _EXECUTABLES.clear()
+    gc.collect()
+
+
+def _maps() -> int:
+    """How many pieces of memory the process has, where the system says so."""
+    return _MAPS.read_bytes().count(b"\n") if _MAPS.exists() else 0
 
 
 @contextmanager

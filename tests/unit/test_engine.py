@@ -16,7 +16,7 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoNormal
 
 import bayesmm as bm
-from bayesmm.engines import cache, driver, make_key, progress
+from bayesmm.engines import cache, compiled, driver, make_key, progress
 
 #: What the shared `small_fit` is made with: the tests here reuse its compiled program.
 SMALL = {"chains": 2, "warmup": 300, "draws": 200, "seed": 1, "engine": bm.NUTS()}
@@ -336,3 +336,27 @@ def test_the_bar_shows_draws_and_divergences(model, monkeypatch, capsys):
         assert words in shown
     model.fit(**SHORT, seed=1, progress=False)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(
+    not compiled._MAPS.exists(), reason="the system does not say how many there are"
+)
+def test_executables_are_let_go_before_their_memory_maps_are_too_many(monkeypatch):
+    """Beyond vm.max_map_count XLA crashes the process: some 40 models with their predictions."""
+
+    def several(x, k):
+        return jax.lax.fori_loop(0, k, lambda i, y: jnp.linalg.cholesky(y @ y.T + jnp.eye(3)), x)
+
+    compiled.forget()
+    before = compiled._maps()
+    for k in range(8):
+        jitted = jax.jit(lambda x, k=k: several(x, k))
+        compiled.executable(jitted, np.eye(3))
+    grown = compiled._maps()
+    assert len(compiled._EXECUTABLES) == 8
+    assert grown > before
+    monkeypatch.setattr(compiled, "_MOST_MAPS", 0)
+    run = compiled.executable(jax.jit(lambda x: several(x, 2)), np.eye(3))
+    assert len(compiled._EXECUTABLES) == 1
+    assert compiled._maps() < grown
+    assert np.isfinite(run(np.eye(3))).all()
