@@ -8,7 +8,6 @@ Names are imported at first use, because JAX takes seconds to import.
 """
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from bayesmm.errors import (
@@ -146,7 +145,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":  # the number itself is in pyproject.toml, and nowhere else
-        return importlib.metadata.version("bayesmm")
+        from importlib.metadata import version
+
+        return version("bayesmm")
     if name in _MODULES:
         return importlib.import_module(f"bayesmm.{name}")
     if name in _HOMES:

@@ -62,6 +62,19 @@ def test_rows_that_are_not_those_of_the_list_are_said(found, ran, words):
     assert merged(content, found, ran, "new")[1] == []
 
 
+def test_slow_tests_run_without_the_others_of_their_file():
+    content, wrong = merged(LISTED, {"a.py::y": [note()]}, {"a.py::y": True}, "new")
+    assert wrong == []
+    assert [(r["test"], r["values"]["z"]) for r in content["rows"]] == [
+        ("a.py::x", 1),
+        ("a.py::y", 2),
+        ("b.py::z", 1),
+    ]
+    # A slow test that is gone is missed by a run of the slow ones.
+    _, (message,) = merged(LISTED, {}, {"a.py::other": True}, "new")
+    assert "a.py::y is listed, and there is no such test" in message
+
+
 def test_tests_that_failed_or_were_skipped_keep_their_rows():
     ran = {"a.py::x": False, "b.py::z": False}
     content, wrong = merged(LISTED, {"b.py::z": [note()]}, ran, "new")
